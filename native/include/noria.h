@@ -1,0 +1,94 @@
+// The native core: recurrent scans over plain arrays.
+//
+// B batch, T time, I input, H hidden, G gates (LSTM 4: i, f, g, o; GRU 3: r, z, n; RNN 1). Every array is
+// dense and row-major; T in a template is float or double. Functions may be called from several threads
+// at once; each uses at most thread_count() threads and returns when they are done. The outputs are the same
+// bits for any number of threads.
+#pragma once
+
+#include <cstdint>
+
+namespace noria {
+
+enum class Cell { lstm, gru, rnn_tanh, rnn_relu };
+
+// How h(t-1) reaches h(t): every neuron every neuron, each neuron itself alone, or not at all.
+enum class Recurrence { dense, diagonal, none };
+
+struct Sizes {
+  int64_t batch, time, input, hidden;
+};
+
+template <class T>
+struct ScanInputs {
+  Cell cell;
+  Recurrence recurrence;
+  Sizes sizes;
+  bool reverse;            // row b runs from step lengths[b] - 1 down to 0
+  const T* x;              // (B, T, I)
+  const T* weight_ih;      // (G * H, I)
+  const T* weight_hh;      // (G * H, H), diagonal (G * H), none: null
+  const T* bias_ih;        // (G * H)
+  const T* bias_hh;        // (G * H)
+  const T* state[2];       // (B, H) each: h, and c for the LSTM
+  const int64_t* lengths;  // (B), each 0..T, or null: all T
+  const T* mask;           // (B, H) or null: multiplies h(t-1) in the recurrent product only
+  const T* packed;         // from pack(), which then stands for weights and biases in scan(); or null
+};
+
+template <class T>
+struct ScanOutputs {
+  T* y;         // (B, T, H); 0 past a row's length
+  T* state[2];  // (B, H) each
+  T* saved;     // saved_size() elements, 64-byte aligned, for scan_backward; or null
+};
+
+template <class T>
+struct ScanGradients {
+  T* x;          // (B, T, I); 0 past a row's length
+  T* weight_ih;  // as the inputs
+  T* weight_hh;
+  T* bias_ih;
+  T* bias_hh;
+  T* state[2];
+};
+
+template <class T>
+int64_t saved_size(const ScanInputs<T>& inputs);
+
+// Weights and biases in the order scan() reads them: packed_size() elements, 64-byte aligned. Of the inputs,
+// cell, recurrence, the sizes I and H, weights and biases count.
+template <class T>
+int64_t packed_size(const ScanInputs<T>& inputs);
+template <class T>
+void pack(const ScanInputs<T>& inputs, T* packed);
+
+template <class T>
+void scan(const ScanInputs<T>& inputs, const ScanOutputs<T>& outputs);
+
+// grad_y (B, T, H); grad_state (B, H) each; y and saved as scan() left them.
+template <class T>
+void scan_backward(const ScanInputs<T>& inputs, const T* y, const T* saved, const T* grad_y,
+                   const T* const (&grad_state)[2], const ScanGradients<T>& gradients);
+
+// y (rows, outputs) = x (rows, inputs) · weight (outputs, inputs)ᵀ + bias (outputs) or null.
+template <class T>
+void linear(int64_t rows, int64_t inputs, int64_t outputs, const T* x, const T* weight, const T* bias, T* y);
+
+template <class T>
+void sigmoid(int64_t count, const T* x, T* y);
+template <class T>
+void tanh(int64_t count, const T* x, T* y);
+
+// The instruction set in use: "avx512", "avx2" or "baseline". NORIA_ISA, read once, forces a lower one.
+const char* instruction_set();
+
+// From NORIA_NUM_THREADS, else the number of cores this process may use.
+int thread_count();
+void set_thread_count(int count);
+
+// Cache-line aligned memory; throws std::bad_alloc.
+void* allocate(int64_t bytes);
+void release(void* memory);
+
+}  // namespace noria

@@ -1,0 +1,199 @@
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "noria.h"
+
+namespace nb = nanobind;
+
+namespace noria {
+namespace {
+
+template <class T>
+using Input = nb::ndarray<const T, nb::c_contig, nb::device::cpu>;
+using Lengths = nb::ndarray<const int64_t, nb::c_contig, nb::device::cpu>;
+template <class T>
+using Output = nb::ndarray<nb::numpy, T>;
+
+template <class T>
+Output<T> new_array(std::vector<size_t> shape) {
+  size_t count = 1;
+  for (size_t size : shape) count *= size;
+  T* data = static_cast<T*>(allocate(int64_t(count * sizeof(T))));
+  nb::capsule owner(data, [](void* memory) noexcept { release(memory); });
+  return Output<T>(data, shape.size(), shape.data(), owner);
+}
+
+template <class T>
+std::vector<size_t> shape_of(const Input<T>& array) {
+  return std::vector<size_t>(array.shape_ptr(), array.shape_ptr() + array.ndim());
+}
+
+// What the door has checked: kinds, sizes, and that all arrays are dense.
+template <class T>
+struct Arguments {
+  int cell, recurrence;
+  bool reverse;
+  Input<T> x, weight_ih;
+  std::optional<Input<T>> weight_hh;
+  Input<T> bias_ih, bias_hh;
+  std::vector<Input<T>> state;
+  std::optional<Lengths> lengths;
+  std::optional<Input<T>> mask;
+
+  size_t batch() const { return x.shape(0); }
+  size_t time() const { return x.shape(1); }
+  size_t input() const { return x.shape(2); }
+  size_t hidden() const { return state[0].shape(1); }
+
+  ScanInputs<T> inputs() const {
+    return {.cell = Cell(cell),
+            .recurrence = Recurrence(recurrence),
+            .sizes = {int64_t(batch()), int64_t(time()), int64_t(input()), int64_t(hidden())},
+            .reverse = reverse,
+            .x = x.data(),
+            .weight_ih = weight_ih.data(),
+            .weight_hh = weight_hh ? weight_hh->data() : nullptr,
+            .bias_ih = bias_ih.data(),
+            .bias_hh = bias_hh.data(),
+            .state = {state[0].data(), state.size() > 1 ? state[1].data() : nullptr},
+            .lengths = lengths ? lengths->data() : nullptr,
+            .mask = mask ? mask->data() : nullptr,
+            .packed = nullptr};
+  }
+};
+
+// y, h, c and what is saved; an array that does not apply is empty.
+template <class T>
+nb::tuple run_scan(const ScanInputs<T>& inputs, bool save) {
+  const auto [batch, time, input, hidden] = inputs.sizes;
+  const size_t rows = size_t(batch), neurons = size_t(hidden);
+  Output<T> y = new_array<T>({rows, size_t(time), neurons});
+  Output<T> h = new_array<T>({rows, neurons});
+  Output<T> c = new_array<T>({inputs.state[1] ? rows : 0, neurons});
+  Output<T> saved = new_array<T>({save ? size_t(saved_size(inputs)) : 0});
+  {
+    nb::gil_scoped_release released;
+    scan(inputs, ScanOutputs<T>{y.data(), {h.data(), c.data()}, save ? saved.data() : nullptr});
+  }
+  return nb::make_tuple(y, h, c, saved);
+}
+
+template <class T>
+nb::tuple bound_scan(int cell, int recurrence, bool reverse, Input<T> x, Input<T> weight_ih,
+                     std::optional<Input<T>> weight_hh, Input<T> bias_ih, Input<T> bias_hh,
+                     std::vector<Input<T>> state, std::optional<Lengths> lengths,
+                     std::optional<Input<T>> mask, bool save) {
+  const Arguments<T> arguments{cell,    recurrence, reverse, x,       weight_ih, weight_hh,
+                               bias_ih, bias_hh,    state,   lengths, mask};
+  return run_scan(arguments.inputs(), save);
+}
+
+template <class T>
+Output<T> bound_pack(int cell, int recurrence, int64_t hidden, Input<T> weight_ih,
+                     std::optional<Input<T>> weight_hh, Input<T> bias_ih, Input<T> bias_hh) {
+  ScanInputs<T> inputs{};
+  inputs.cell = Cell(cell);
+  inputs.recurrence = Recurrence(recurrence);
+  inputs.sizes = {0, 0, int64_t(weight_ih.shape(1)), hidden};
+  inputs.weight_ih = weight_ih.data();
+  inputs.weight_hh = weight_hh ? weight_hh->data() : nullptr;
+  inputs.bias_ih = bias_ih.data();
+  inputs.bias_hh = bias_hh.data();
+  Output<T> packed = new_array<T>({size_t(packed_size(inputs))});
+  pack(inputs, packed.data());
+  return packed;
+}
+
+template <class T>
+nb::tuple bound_scan_packed(int cell, int recurrence, bool reverse, Input<T> x, Input<T> packed, Input<T> h,
+                            std::optional<Input<T>> c, std::optional<Lengths> lengths) {
+  ScanInputs<T> inputs{};
+  inputs.cell = Cell(cell);
+  inputs.recurrence = Recurrence(recurrence);
+  inputs.sizes = {int64_t(x.shape(0)), int64_t(x.shape(1)), int64_t(x.shape(2)), int64_t(h.shape(1))};
+  inputs.reverse = reverse;
+  inputs.x = x.data();
+  inputs.packed = packed.data();
+  inputs.state[0] = h.data();
+  inputs.state[1] = c ? c->data() : nullptr;
+  inputs.lengths = lengths ? lengths->data() : nullptr;
+  return run_scan(inputs, false);
+}
+
+template <class T>
+nb::tuple bound_scan_backward(int cell, int recurrence, bool reverse, Input<T> x, Input<T> weight_ih,
+                              std::optional<Input<T>> weight_hh, Input<T> bias_ih, Input<T> bias_hh,
+                              std::vector<Input<T>> state, std::optional<Lengths> lengths,
+                              std::optional<Input<T>> mask, Input<T> y, Input<T> saved, Input<T> grad_y,
+                              std::vector<Input<T>> grad_state) {
+  const Arguments<T> arguments{cell,    recurrence, reverse, x,       weight_ih, weight_hh,
+                               bias_ih, bias_hh,    state,   lengths, mask};
+  Output<T> d_x = new_array<T>(shape_of(x));
+  Output<T> d_weight_ih = new_array<T>(shape_of(weight_ih));
+  Output<T> d_weight_hh = new_array<T>(weight_hh ? shape_of(*weight_hh) : std::vector<size_t>{0});
+  Output<T> d_bias_ih = new_array<T>(shape_of(bias_ih));
+  Output<T> d_bias_hh = new_array<T>(shape_of(bias_hh));
+  Output<T> d_h = new_array<T>(shape_of(state[0]));
+  Output<T> d_c = new_array<T>(state.size() > 1 ? shape_of(state[1]) : std::vector<size_t>{0});
+  const T* const from_state[2] = {grad_state[0].data(),
+                                  grad_state.size() > 1 ? grad_state[1].data() : nullptr};
+  {
+    nb::gil_scoped_release released;
+    scan_backward(arguments.inputs(), y.data(), saved.data(), grad_y.data(), from_state,
+                  ScanGradients<T>{d_x.data(),
+                                   d_weight_ih.data(),
+                                   d_weight_hh.data(),
+                                   d_bias_ih.data(),
+                                   d_bias_hh.data(),
+                                   {d_h.data(), d_c.data()}});
+  }
+  return nb::make_tuple(d_x, d_weight_ih, d_weight_hh, d_bias_ih, d_bias_hh, d_h, d_c);
+}
+
+template <class T>
+Output<T> bound_linear(Input<T> x, Input<T> weight, std::optional<Input<T>> bias) {
+  Output<T> y = new_array<T>({x.shape(0), weight.shape(0)});
+  {
+    nb::gil_scoped_release released;
+    linear<T>(int64_t(x.shape(0)), int64_t(weight.shape(1)), int64_t(weight.shape(0)), x.data(),
+              weight.data(), bias ? bias->data() : nullptr, y.data());
+  }
+  return y;
+}
+
+template <class T>
+Output<T> apply(void (*function)(int64_t, const T*, T*), const Input<T>& x) {
+  Output<T> y = new_array<T>({x.shape(0)});
+  function(int64_t(x.shape(0)), x.data(), y.data());
+  return y;
+}
+
+template <class T>
+void bind(nb::module_& module, const char* type) {
+  const auto name = [type](const char* function) { return std::string(function) + "_" + type; };
+  module.def(name("scan").c_str(), bound_scan<T>);
+  module.def(name("pack").c_str(), bound_pack<T>);
+  module.def(name("scan_packed").c_str(), bound_scan_packed<T>);
+  module.def(name("scan_backward").c_str(), bound_scan_backward<T>);
+  module.def(name("linear").c_str(), bound_linear<T>);
+  module.def(name("sigmoid").c_str(), [](Input<T> x) { return apply<T>(sigmoid<T>, x); });
+  module.def(name("tanh").c_str(), [](Input<T> x) { return apply<T>(tanh<T>, x); });
+}
+
+}  // namespace
+}  // namespace noria
+
+NB_MODULE(_native, module) {
+  noria::bind<float>(module, "float32");
+  noria::bind<double>(module, "float64");
+  module.def("thread_count", &noria::thread_count);
+  module.def("set_thread_count", &noria::set_thread_count);
+  module.def("instruction_set", [] { return std::string(noria::instruction_set()); });
+}

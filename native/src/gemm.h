@@ -1,0 +1,172 @@
+// Matrix products on packed panels. A panel holds the weights of width<T> neurons: for every k, the
+// vectors of its G gates side by side. Each output is one chain of fused multiply-adds, k ascending,
+// whatever tile it falls into: its bits do not depend on the number of rows.
+#pragma once
+
+#include <utility>
+
+#include "simd.h"
+
+namespace noria::NORIA_TARGET {
+
+// c[row][panel][gate] = start[row][panel][gate] + Σ_k a[row][k] · w[panel][k][gate]
+// The last axis, neurons of a panel, is left out; strides count elements. start may be c itself.
+// Transposed products read a[k][row], whose stride over k is a_row.
+template <class T>
+struct Product {
+  int64_t depth;
+  const T* a;
+  int64_t a_row;
+  const T* w;
+  int64_t w_panel;
+  const T* start;
+  int64_t start_row, start_panel;
+  T* c;
+  int64_t c_row, c_panel;
+};
+
+template <class T, int R, int P, int G, bool Transposed>
+void tile(const Product<T>& product, int64_t row, int64_t panel) {
+  constexpr int W = width<T>;
+  const T* a[R];
+  const T* w[P];
+  for (int r = 0; r < R; ++r) a[r] = product.a + (Transposed ? row + r : (row + r) * product.a_row);
+  const int64_t a_step = Transposed ? product.a_row : 1;
+  for (int p = 0; p < P; ++p) w[p] = product.w + (panel + p) * product.w_panel;
+
+  Vector<T> sum[R][P * G];
+  for (int r = 0; r < R; ++r)
+    for (int p = 0; p < P; ++p)
+      for (int g = 0; g < G; ++g)
+        sum[r][p * G + g] =
+            load(product.start + (row + r) * product.start_row + (panel + p) * product.start_panel + g * W);
+
+  const int64_t depth = product.depth;
+  for (int64_t k = 0; k < depth; ++k) {
+    Vector<T> weight[P * G];
+#pragma GCC unroll 8
+    for (int p = 0; p < P; ++p)
+#pragma GCC unroll 8
+      for (int g = 0; g < G; ++g) weight[p * G + g] = load(w[p] + k * (G * W) + g * W);
+#pragma GCC unroll 12
+    for (int r = 0; r < R; ++r) {
+      const Vector<T> x = spread(a[r][k * a_step]);
+#pragma GCC unroll 24
+      for (int v = 0; v < P * G; ++v) sum[r][v] = fma(x, weight[v], sum[r][v]);
+    }
+  }
+
+  for (int r = 0; r < R; ++r)
+    for (int p = 0; p < P; ++p)
+      for (int g = 0; g < G; ++g)
+        store(product.c + (row + r) * product.c_row + (panel + p) * product.c_panel + g * W,
+              sum[r][p * G + g]);
+}
+
+constexpr int max_rows(int panels, int gates) {
+  const int rows = accumulators / (panels * gates);
+  return rows > 8 ? 8 : rows;
+}
+
+template <class T, int P, int G, bool Transposed, int R = max_rows(P, G)>
+NORIA_INLINE void tile_of(int64_t rows, const Product<T>& product, int64_t row, int64_t panel) {
+  if (rows == R) return tile<T, R, P, G, Transposed>(product, row, panel);
+  if constexpr (R > 1) tile_of<T, P, G, Transposed, R - 1>(rows, product, row, panel);
+}
+
+// All rows of P panels, in tiles of nearly equal height.
+template <class T, int P, int G, bool Transposed>
+void multiply_panels(const Product<T>& product, int64_t rows, int64_t panel) {
+  constexpr int highest = max_rows(P, G);
+  const int64_t tiles = (rows + highest - 1) / highest;
+  int64_t row = 0;
+  for (int64_t i = 0; i < tiles; ++i) {
+    const int64_t height = (rows - row + tiles - i - 1) / (tiles - i);
+    tile_of<T, P, G, Transposed>(height, product, row, panel);
+    row += height;
+  }
+}
+
+// How many panels to take at once: few rows need many panels to keep the multipliers busy.
+template <int G>
+NORIA_INLINE int64_t panels_at_once(int64_t rows) {
+  int64_t panels = G >= 3 ? 1 : (accumulators >= 24 ? 4 : 2);
+  while (panels < 8 && panels * G <= 8 && rows <= max_rows(int(panels) * 2, G)) panels *= 2;
+  return panels;
+}
+
+// Multiplies panels [panel, panel + count) of all rows; returns how many it did (1, 2, 4 or 8 <= count).
+template <class T, int G, bool Transposed = false>
+int64_t multiply_some(const Product<T>& product, int64_t rows, int64_t panel, int64_t count) {
+  if constexpr (max_rows(8, G) >= 1)
+    if (count >= 8) return multiply_panels<T, 8, G, Transposed>(product, rows, panel), 8;
+  if constexpr (max_rows(4, G) >= 1)
+    if (count >= 4) return multiply_panels<T, 4, G, Transposed>(product, rows, panel), 4;
+  if constexpr (max_rows(2, G) >= 1)
+    if (count >= 2) return multiply_panels<T, 2, G, Transposed>(product, rows, panel), 2;
+  return multiply_panels<T, 1, G, Transposed>(product, rows, panel), 1;
+}
+
+template <class T, int G, bool Transposed = false>
+void multiply(const Product<T>& product, int64_t rows, int64_t first_panel, int64_t last_panel) {
+  if (rows == 0) return;
+  const int64_t at_once = panels_at_once<G>(rows);
+  for (int64_t panel = first_panel; panel < last_panel;) {
+    const int64_t left = last_panel - panel;
+    panel += multiply_some<T, G, Transposed>(product, rows, panel, left < at_once ? left : at_once);
+  }
+}
+
+// The elements of a and b in turns, from their first halves or their second.
+template <class T, int first, int... i>
+NORIA_INLINE Vector<T> interleave(Vector<T> a, Vector<T> b, std::integer_sequence<int, i...>) {
+  return __builtin_shufflevector(a, b, (first + i / 2 + (i % 2) * width<T>)...);
+}
+
+// Transposes a square of vectors; every pass brings one bit of the index to its place.
+template <class T>
+NORIA_INLINE void transpose(Vector<T> (&rows)[width<T>]) {
+  constexpr int W = width<T>;
+  constexpr std::make_integer_sequence<int, W> all;
+#pragma GCC unroll 4
+  for (int pass = 1; pass < W; pass *= 2) {
+    Vector<T> next[W];
+#pragma GCC unroll 8
+    for (int i = 0; i < W / 2; ++i) {
+      next[2 * i] = interleave<T, 0>(rows[i], rows[i + W / 2], all);
+      next[2 * i + 1] = interleave<T, W / 2>(rows[i], rows[i + W / 2], all);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < W; ++i) rows[i] = next[i];
+  }
+}
+
+// weight (gates * neurons, depth) → panels [first, last) of [panel][k][slot][W]; slot s holds gate
+// gate_of[s].
+template <class T>
+inline void pack_gates(const T* weight, int64_t neurons, int64_t depth, int slots, const int* gate_of,
+                       int64_t first, int64_t last, T* packed) {
+  constexpr int W = width<T>;
+  for (int64_t panel = first; panel < last; ++panel)
+    for (int s = 0; s < slots; ++s) {
+      const int64_t left = neurons - panel * W;
+      const T* from = weight + (gate_of[s] * neurons + panel * W) * depth;
+      T* to = packed + (panel * depth * slots + s) * W;
+      for (int64_t k = 0; k < depth; k += W) {
+        Vector<T> square[W] = {};
+        for (int j = 0; j < W && j < left; ++j) square[j] = load_some(from + j * depth + k, depth - k);
+        transpose<T>(square);
+        for (int64_t i = 0; i < W && k + i < depth; ++i) store(to + (k + i) * slots * W, square[i]);
+      }
+    }
+}
+
+// A row (null: zeros), `columns` long, as row i → row i of the panels [panel][depth][W].
+template <class T>
+NORIA_INLINE void pack_row(const T* row, int64_t columns, int64_t i, int64_t depth, T* packed) {
+  constexpr int W = width<T>;
+  for (int64_t first = 0; first < columns; first += W)
+    store(packed + first * depth + i * W, row ? load_some(row + first, columns - first) : Vector<T>{});
+}
+
+}  // namespace noria::NORIA_TARGET

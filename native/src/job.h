@@ -1,0 +1,110 @@
+// What one call works on, for the code of every target. The rows of a batch are sorted by length, longest
+// first, so that those still running at step t are the first active[t]; the steps of all rows, without
+// their padding, are numbered offset[t] + row.
+#pragma once
+
+#include "noria.h"
+#include "threads.h"
+
+namespace noria {
+
+// Hands out pieces of one block of memory; with a null block it only counts.
+template <class T>
+class Arena {
+ public:
+  explicit Arena(T* block) : block_(block) {}
+  T* take(int64_t count) {
+    T* piece = block_ ? block_ + used_ : nullptr;
+    constexpr int64_t line = 64 / sizeof(T);
+    used_ += (count + line - 1) / line * line;
+    return piece;
+  }
+  int64_t used() const { return used_; }
+
+ private:
+  T* block_;
+  int64_t used_ = 0;
+};
+
+template <class T>
+struct Job {
+  ScanInputs<T> in;
+
+  int64_t steps;          // of the longest row
+  int64_t total;          // of all rows
+  const int64_t* order;   // row of the caller's batch
+  const int64_t* length;  // sorted, descending
+  const int64_t* active;  // (steps)
+  const int64_t* offset;  // (steps + 1)
+
+  int parts;
+  Barrier* barrier;
+  bool by_neuron;            // parts share the neurons, else the rows
+  const int64_t* row_share;  // (parts + 1), when they share the rows
+
+  // Index in the caller's arrays of step t of sorted row s.
+  int64_t at(int64_t s, int64_t t) const {
+    return order[s] * in.sizes.time + (in.reverse ? length[s] - 1 - t : t);
+  }
+};
+
+// N neurons are padded to whole vectors: Hp; their panels are Hp / W.
+template <class T>
+struct ForwardJob : Job<T> {
+  ScanOutputs<T> out;
+  int64_t block_rows;  // input products are made for blocks of about so many rows
+  T* packed;           // what the next three point into, unless the caller has packed
+  const T* packed_ih;  // (panels, I, G, W)
+  const T* packed_hh;  // (panels, H, G, W); diagonal: (panels, G, W)
+  const T* bias;       // (panels, slots, W)
+  T* h[2];             // (B, Hp) before and after the step, in turns
+  T* masked[2];        // the same times the mask; without a mask, h itself
+  T* mask;             // (B, Hp)
+  T* c;                // (B, Hp)
+  T* x;                // (block, I)
+  T* gates;            // (block, panels, kept, W), unless saved
+};
+
+template <class T>
+struct BackwardJob : Job<T> {
+  const T* y;
+  const T* saved;  // (total, panels, kept, W)
+  const T* grad_y;
+  const T* grad_state[2];
+  ScanGradients<T> out;
+  int64_t block_rows;  // the way back is made in blocks of about so many steps of all rows
+  int64_t room_rows;   // and of this many at most: N below
+  bool one_block;
+  T* packed_ih;   // (input panels, G * Hp, W)
+  T* packed_hh;   // (panels, G * Hp, W); diagonal: (panels, G, W)
+  T* inputs;      // (input panels, N, W)
+  T* before;      // h(t-1): (panels, N, W)
+  T* operand;     // the same times the mask; without a mask, `before` itself
+  T* mask;        // (B, Hp)
+  T* d_state[2];  // (B, Hp)
+  T* product;     // (B, Hp), with a mask
+  T* d_a;         // (N, slots, Hp)
+  T* sums;        // gradients of weights and biases so far, for every strip; with one block, for every part
+  T* room;        // each part's own
+  int64_t part_room;
+};
+
+// The code of one target.
+template <class T>
+struct Kernels {
+  const char* name;
+  int64_t (*saved_row)(Cell cell, int64_t hidden);
+  int64_t (*packed_size)(const ScanInputs<T>& inputs);
+  void (*pack)(const ScanInputs<T>& inputs, T* packed);
+  int64_t (*layout_forward)(ForwardJob<T>& job, T* block);
+  void (*forward)(const ForwardJob<T>& job, int part);
+  int64_t (*layout_backward)(BackwardJob<T>& job, T* block);
+  void (*backward)(const BackwardJob<T>& job, int part);
+  int64_t (*linear_room)(int64_t inputs, int64_t outputs);
+  void (*linear)(int64_t rows, int64_t inputs, int64_t outputs, const T* x, const T* weight, const T* bias,
+                 T* y, T* room);
+  void (*sigmoid)(int64_t count, const T* x, T* y);
+  void (*tanh)(int64_t count, const T* x, T* y);
+};
+
+}  // namespace noria

@@ -1,0 +1,81 @@
+// Shared by the way forward and the way back.
+#pragma once
+
+#include "cells/gru.h"
+#include "cells/lstm.h"
+#include "cells/rnn.h"
+#include "gemm.h"
+#include "job.h"
+
+namespace noria::NORIA_TARGET {
+
+template <class T>
+NORIA_INLINE int64_t panels_of(int64_t neurons) {
+  return (neurons + width<T> - 1) / width<T>;
+}
+
+// Calls visit.template operator()<CellType>() for the cell.
+template <class T, class Visit>
+NORIA_INLINE auto with_cell(Cell cell, Visit visit) {
+  switch (cell) {
+    case Cell::lstm:
+      return visit.template operator()<Lstm<T>>();
+    case Cell::gru:
+      return visit.template operator()<Gru<T>>();
+    case Cell::rnn_tanh:
+      return visit.template operator()<RnnTanh<T>>();
+    default:
+      return visit.template operator()<RnnRelu<T>>();
+  }
+}
+
+struct Range {
+  int64_t first, last;
+};
+
+NORIA_INLINE Range share(int64_t count, int part, int parts) {
+  return {count * part / parts, count * (part + 1) / parts};
+}
+
+template <class T>
+NORIA_INLINE Range rows_of(const Job<T>& job, int part) {
+  if (job.by_neuron) return {0, job.in.sizes.batch};
+  return {job.row_share[part], job.row_share[part + 1]};
+}
+
+template <class T>
+NORIA_INLINE Range panels_of(const Job<T>& job, int part) {
+  const int64_t panels = panels_of<T>(job.in.sizes.hidden);
+  return job.by_neuron ? share(panels, part, job.parts) : Range{0, panels};
+}
+
+// The rows of the range that still run at step t.
+template <class T>
+NORIA_INLINE int64_t running(const Job<T>& job, Range rows, int64_t t) {
+  const int64_t last = job.active[t] < rows.last ? job.active[t] : rows.last;
+  return last > rows.first ? last - rows.first : 0;
+}
+
+// (B, H) of the caller → (B, Hp) sorted, this part's rows and panels; null: zeros.
+template <class T>
+void gather(const Job<T>& job, const T* from, Range rows, Range panels, T* to) {
+  const int64_t hidden = job.in.sizes.hidden, padded = panels_of<T>(hidden) * width<T>;
+  for (int64_t s = rows.first; s < rows.last; ++s)
+    for (int64_t j = panels.first * width<T>; j < panels.last * width<T>; j += width<T>)
+      store(to + s * padded + j,
+            from ? load_some(from + job.order[s] * hidden + j, hidden - j) : Vector<T>{});
+}
+
+// weight_hh (G * H) → (panels, G, W) in the order of the recurrent slots.
+template <class T, class CellType>
+void pack_diagonal(const T* weight, int64_t hidden, Range panels, T* packed) {
+  constexpr int G = CellType::gates, first = CellType::slots - G;
+  for (int64_t panel = panels.first; panel < panels.last; ++panel)
+    for (int g = 0; g < G; ++g) {
+      const int64_t j = panel * width<T>;
+      store(packed + (panel * G + g) * width<T>,
+            load_some(weight + CellType::gate_of[first + g] * hidden + j, hidden - j));
+    }
+}
+
+}  // namespace noria::NORIA_TARGET

@@ -1,0 +1,41 @@
+"""Noria: recurrent neural networks, practical.
+
+Names are loaded when they are first used, so that `import noria` brings in neither torch nor
+anything else that is slow to start.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from noria.cells import GRU, LSTM, RNN
+    from noria.errors import NoriaError
+    from noria.network import Network
+    from noria.tasks.forecast import Forecaster
+    from noria.wiring import Wiring
+
+__version__ = "0.1.0"
+
+__all__ = ["GRU", "LSTM", "RNN", "Forecaster", "Network", "NoriaError", "Wiring", "__version__"]
+
+_HOME = {
+    "GRU": "noria.cells",
+    "LSTM": "noria.cells",
+    "RNN": "noria.cells",
+    "Forecaster": "noria.tasks.forecast",
+    "Network": "noria.network",
+    "NoriaError": "noria.errors",
+    "Wiring": "noria.wiring",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'noria' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,52 @@
+"""The contract of a cell: names, sizes, and one readable step on tensors.
+
+A cell receives two pre-activations, because the GRU treats them apart: `x`, what comes from the
+layer below (W · x + b_ih), and `r`, what comes back from the step before (Σ R · h + b_hh). Both
+have one block of H columns a gate. The step here is the oracle; the native kernel is tested
+against it, and nothing else knows the cell's equations.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Cell", "State"]
+
+State = tuple["Tensor", ...]
+"""A layer's states in the order of `Cell.states`, each (B, H)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A cell of a given size; a layer of a network is one of these.
+
+    Attributes:
+        hidden_size: H, number of neurons.
+    """
+
+    hidden_size: int
+
+    gates: ClassVar[tuple[str, ...]]
+    states: ClassVar[tuple[str, ...]] = ("h",)
+
+    @property
+    def name(self) -> str:
+        """Its name in a wiring, a model file and the native core."""
+        return type(self).__name__.lower()
+
+    def step(self, x: Tensor, r: Tensor, state: State) -> State:
+        """Advance by one time step.
+
+        Args:
+            x: Pre-activation from below, W · x(t) + b_ih, shape (B, G·H).
+            r: Pre-activation from the step before, Σ R · h(t−1) + b_hh, shape (B, G·H).
+            state: The cell's own previous states, each (B, H).
+
+        Returns:
+            The new states, each (B, H); the first is the output h.
+        """
+        raise NotImplementedError

@@ -1,0 +1,78 @@
+"""Every error Noria raises on purpose.
+
+    NoriaError
+    ├── UsageError          a call or a command line that cannot be meant     exit 2
+    │   ├── ShapeError      an array whose shape disagrees with the model
+    │   ├── WiringError     a wiring that cannot be built
+    │   ├── KernelError     a configuration the native core does not run
+    │   └── MissingExtraError   an optional library is not installed
+    ├── DataError           the user's data is not what it should be          exit 3
+    ├── ModelFileError      a model file, state or checkpoint is damaged or foreign  exit 3
+    └── ResourceError       out of memory, disk or another resource           exit 4
+
+A message says what was wrong, where, and what to do about it.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "DataError",
+    "KernelError",
+    "MissingExtraError",
+    "ModelFileError",
+    "NoriaError",
+    "ResourceError",
+    "ShapeError",
+    "UsageError",
+    "WiringError",
+]
+
+
+class NoriaError(Exception):
+    """Base of all errors raised by Noria.
+
+    Attributes:
+        exit_code: What the command line returns when this error ends it.
+    """
+
+    exit_code = 1
+
+
+class UsageError(NoriaError, ValueError):
+    """Arguments that contradict each other or cannot be meant."""
+
+    exit_code = 2
+
+
+class ShapeError(UsageError):
+    """An array whose shape disagrees with what it is used for."""
+
+
+class WiringError(UsageError):
+    """A feedback, adjacency or stack of layers that cannot be built."""
+
+
+class KernelError(UsageError):
+    """A configuration that the native core does not run; says why."""
+
+
+class MissingExtraError(UsageError):
+    """An optional library is needed and not installed; names the extra to install."""
+
+
+class DataError(NoriaError, ValueError):
+    """The user's data is not what it should be; names row and column where it can."""
+
+    exit_code = 3
+
+
+class ModelFileError(NoriaError, ValueError):
+    """A model file, saved state or checkpoint is damaged, truncated or foreign."""
+
+    exit_code = 3
+
+
+class ResourceError(NoriaError, RuntimeError):
+    """Out of memory, disk space or another resource."""
+
+    exit_code = 4

@@ -1,0 +1,309 @@
+"""Series on a regular grid, and the arithmetic of that grid.
+
+Axes: T rows up to the last observed target, T_f >= T rows of the grid, P covariates known up to
+now, F covariates known in advance, S covariates of the series as a whole.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from noria.errors import UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Columns", "Frequency", "Series", "SeriesTable", "season_lengths"]
+
+_MICROSECONDS = {
+    "us": 1,
+    "ms": 1_000,
+    "s": 1_000_000,
+    "m": 60_000_000,
+    "h": 3_600_000_000,
+    "d": 86_400_000_000,
+    "w": 604_800_000_000,
+}
+_MONTHS = {"mo": 1, "q": 3, "y": 12}
+_LONGEST_SEASON = 10_000
+
+
+@dataclass(frozen=True)
+class Frequency:
+    """The step of a grid: so many microseconds, months or whole numbers.
+
+    Attributes:
+        unit: "us" (a fixed length), "mo" (calendar months) or "" (integer time).
+        size: How many of the unit make one step.
+    """
+
+    unit: str
+    size: int
+
+    @classmethod
+    def parse(cls, freq: str) -> Frequency:
+        """Read a frequency such as "30m", "1d", "1mo" or "1".
+
+        Args:
+            freq: A whole number and a unit, one of us, ms, s, m, h, d, w, mo, q, y; for
+                integer time the number alone.
+
+        Raises:
+            UsageError: if freq is none of these.
+
+        Source: the units are those of polars' offsets.
+
+        >>> Frequency.parse("1q")
+        Frequency(unit='mo', size=3)
+        """
+        match = re.fullmatch(r"([0-9]+)(us|ms|s|m|h|d|w|mo|q|y|)", freq)
+        if match is None or int(match[1]) == 0:
+            raise UsageError(
+                f"the frequency {freq!r} is not a whole number and one of us, ms, s, m (minutes), "
+                "h, d, w, mo (months), q, y, such as 30m, 1d or 1mo; integer time takes the "
+                "number alone"
+            )
+        size, unit = int(match[1]), match[2]
+        if unit in _MONTHS:
+            return cls("mo", size * _MONTHS[unit])
+        if unit in _MICROSECONDS:
+            return cls("us", size * _MICROSECONDS[unit])
+        return cls("", size)
+
+    def __str__(self) -> str:
+        """Give the shortest text that `parse` reads as this frequency.
+
+        >>> str(Frequency.parse("120m")), str(Frequency.parse("12mo"))
+        ('2h', '1y')
+        """
+        if self.unit == "mo":
+            if self.size == 3:
+                return "1q"
+            return f"{self.size // 12}y" if self.size % 12 == 0 else f"{self.size}mo"
+        if self.unit == "us":
+            unit = max((u for u, n in _MICROSECONDS.items() if self.size % n == 0), key=_length)
+            return f"{self.size // _MICROSECONDS[unit]}{unit}"
+        return str(self.size)
+
+    def positions(
+        self, times: NDArray[np.int64], origins: NDArray[np.int64], month_end: bool = False
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Place timestamps on the grids that begin at the origins.
+
+        Args:
+            times: Microseconds since 1970, or step numbers, shape (N,).
+            origins: First timestamp of each one's grid, shape (N,).
+            month_end: A grid of months falls on the last day of each.
+
+        Returns:
+            Steps from the origin, rounded down, and whether the timestamp lies on the grid,
+            each (N,).
+        """
+        if self.unit != "mo":
+            offset = times - origins
+            return offset // self.size, offset % self.size == 0
+        positions = (_month(times) - _month(origins)) // self.size
+        return positions, self.at(origins, positions, month_end) == times
+
+    def at(
+        self, origins: NDArray[np.int64], positions: NDArray[np.int64], month_end: bool = False
+    ) -> NDArray[np.int64]:
+        """Give the timestamps so many steps after the origins.
+
+        A day of the month that a month lacks becomes its last day.
+
+        Args:
+            origins: Microseconds since 1970, or step numbers, shape (N,).
+            positions: Steps from the origin, of a shape that broadcasts with (N,).
+            month_end: A grid of months falls on the last day of each.
+
+        Returns:
+            Timestamps in the unit of the origins, shape (N,).
+        """
+        if self.unit != "mo":
+            return origins + positions * self.size
+        day_length = _MICROSECONDS["d"]
+        start = _month(origins)
+        day = origins // day_length - _first_day(start)
+        month = start + positions * self.size
+        last_day = _first_day(month + 1) - _first_day(month) - 1
+        day = last_day if month_end else np.minimum(day, last_day)
+        return (_first_day(month) + day) * day_length + origins % day_length
+
+
+def _length(unit: str) -> int:
+    return _MICROSECONDS[unit]
+
+
+def _month(times: NDArray[np.int64]) -> NDArray[np.int64]:
+    months = times.astype("datetime64[us]").astype("datetime64[M]")
+    return months.astype(np.int64)
+
+
+def _first_day(months: NDArray[np.int64]) -> NDArray[np.int64]:
+    days = months.astype("datetime64[M]").astype("datetime64[D]")
+    return days.astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """One series on a regular grid.
+
+    Attributes:
+        id: Its name in the table.
+        start: First timestamp, datetime64[us] in UTC, or the first step number.
+        y: Target, shape (T,), float64, NaN where missing; the last one is observed.
+        past: Covariates known up to now, shape (T, P), float64, NaN where missing.
+        future: Covariates known in advance, shape (T_f, F); rows after T are the known future.
+        static: Covariates of the whole series, shape (S,), NaN where missing.
+    """
+
+    id: str
+    start: np.datetime64 | int
+    y: NDArray[np.float64]
+    past: NDArray[np.float64]
+    future: NDArray[np.float64]
+    static: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column of a table is what.
+
+    Attributes:
+        time: Timestamps. Several columns that make up one are separated by commas:
+            "year,month,day,hour" (any of year, month, day, hour, minute, second), or "date,time"
+            (texts, joined by a space).
+        target: What is forecast.
+        id: Which series a row belongs to; None takes the column unique_id if the table has it,
+            and otherwise the table as one series, named after its target.
+        past: Covariates known up to now, such as a measured temperature.
+        future: Covariates known in advance, such as a holiday.
+        static: Covariates that are the same on every row of a series.
+
+    Raises:
+        UsageError: if a column is named twice.
+
+    >>> Columns(time="date", target="load", past=("load",))
+    Traceback (most recent call last):
+    noria.errors.UsageError: column 'load' is named twice: as target and as past
+    """
+
+    time: str = "ds"
+    target: str = "y"
+    id: str | None = None
+    past: tuple[str, ...] = ()
+    future: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        roles: dict[str, str] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in ("past", "future", "static"):
+                if isinstance(value, str):
+                    raise UsageError(f"{field.name} takes a tuple of names, not {value!r}")
+                names = tuple(value)
+                object.__setattr__(self, field.name, names)
+            else:
+                names = () if value is None else (value,)
+            for name in names:
+                if name in roles:
+                    raise UsageError(
+                        f"column {name!r} is named twice: as {roles[name]} and as {field.name}"
+                    )
+                roles[name] = field.name
+
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """Past, future and static columns, in this order."""
+        return tuple(chain(self.past, self.future, self.static))
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesTable:
+    """Series that share columns and a frequency, sorted by id.
+
+    Attributes:
+        series: The series.
+        columns: Which column was what, with the id column that was found.
+        freq: Step of the grid, such as "1h", "1mo", or "1" for integer time.
+        categories: Values of each text covariate, sorted; it is encoded one-hot.
+        past_names: Names of the P encoded past covariates, "column" or "column=value".
+        future_names: Names of the F encoded covariates known in advance.
+        static_names: Names of the S encoded statics.
+        month_end: Every timestamp is the last day of a month, so a grid of months keeps to it.
+    """
+
+    series: tuple[Series, ...]
+    columns: Columns
+    freq: str
+    categories: dict[str, tuple[str, ...]]
+    past_names: tuple[str, ...]
+    future_names: tuple[str, ...]
+    static_names: tuple[str, ...]
+    month_end: bool = False
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of all series up to their last observed targets, gaps included."""
+        return sum(len(series.y) for series in self.series)
+
+    def timestamps(self, series: Series, first: int, count: int) -> NDArray[Any]:
+        """Give the grid of a series.
+
+        Args:
+            series: One of the table's series.
+            first: Position of the first timestamp; 0 is the series' start.
+            count: How many.
+
+        Returns:
+            Timestamps, shape (count,), datetime64[us], or int64 for integer time.
+        """
+        positions = np.arange(first, first + count, dtype=np.int64)
+        start = np.asarray(series.start)
+        times = Frequency.parse(self.freq).at(start.astype(np.int64), positions, self.month_end)
+        return times.astype(start.dtype)
+
+
+def season_lengths(freq: str) -> tuple[int, ...]:
+    """Give the natural seasons of a frequency, in steps.
+
+    Steps below a minute have the hour and the day, steps below a week the day and the week,
+    weeks the year of 52, months and quarters the year. A cycle that is no whole number of
+    steps, or more than 10,000 of them, is left out.
+
+    Args:
+        freq: As in `Frequency.parse`.
+
+    Returns:
+        Season lengths, ascending; empty for years and for integer time.
+
+    Raises:
+        UsageError: if freq is not a frequency.
+
+    Source: Hyndman & Athanasopoulos, FPP3, 2.1, the table of seasonal periods.
+
+    >>> season_lengths("1h"), season_lengths("1mo"), season_lengths("1")
+    ((24, 168), (12,), ())
+    """
+    frequency = Frequency.parse(freq)
+    if frequency.unit == "":
+        return ()
+    if frequency.unit == "mo":
+        cycles = [12]
+    elif frequency.size >= _MICROSECONDS["w"]:
+        cycles = [52 * _MICROSECONDS["w"]]
+    else:
+        units = ("h", "d", "w") if frequency.size < _MICROSECONDS["m"] else ("d", "w")
+        cycles = [_MICROSECONDS[unit] for unit in units]
+    return tuple(
+        cycle // frequency.size
+        for cycle in cycles
+        if cycle % frequency.size == 0 and 2 <= cycle // frequency.size <= _LONGEST_SEASON
+    )

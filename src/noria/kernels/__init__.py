@@ -1,0 +1,29 @@
+"""The door to the native core: numpy arrays in, numpy arrays out, no torch.
+
+`explain` says whether a configuration runs here, and why not; `scan` runs a sequence,
+`scan_backward` its gradients, `linear` an output layer; `pack` and `scan_packed` make single steps
+cheap. The forward pass gives the same bits whole or in chunks, alone or in a batch, on any number
+of threads.
+"""
+
+from __future__ import annotations
+
+from noria.kernels.packed import Packed, pack, scan_packed
+from noria.kernels.scan import Gradients, Saved, Scan, explain, linear, scan, scan_backward
+from noria.kernels.threads import get_num_threads, instruction_set, set_num_threads
+
+__all__ = [
+    "Gradients",
+    "Packed",
+    "Saved",
+    "Scan",
+    "explain",
+    "get_num_threads",
+    "instruction_set",
+    "linear",
+    "pack",
+    "scan",
+    "scan_backward",
+    "scan_packed",
+    "set_num_threads",
+]

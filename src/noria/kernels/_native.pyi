@@ -1,0 +1,72 @@
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Array = NDArray[Any]
+_Lengths = NDArray[np.int64] | None
+
+def thread_count() -> int: ...
+def set_thread_count(count: int) -> None: ...
+def instruction_set() -> str: ...
+def scan_float32(
+    cell: int,
+    recurrence: int,
+    reverse: bool,
+    x: _Array,
+    weight_ih: _Array,
+    weight_hh: _Array | None,
+    bias_ih: _Array,
+    bias_hh: _Array,
+    state: list[_Array],
+    lengths: _Lengths,
+    mask: _Array | None,
+    save: bool,
+) -> tuple[_Array, _Array, _Array, _Array]: ...
+def scan_backward_float32(
+    cell: int,
+    recurrence: int,
+    reverse: bool,
+    x: _Array,
+    weight_ih: _Array,
+    weight_hh: _Array | None,
+    bias_ih: _Array,
+    bias_hh: _Array,
+    state: list[_Array],
+    lengths: _Lengths,
+    mask: _Array | None,
+    y: _Array,
+    saved: _Array,
+    grad_y: _Array,
+    grad_state: list[_Array],
+) -> tuple[_Array, _Array, _Array, _Array, _Array, _Array, _Array]: ...
+def pack_float32(
+    cell: int,
+    recurrence: int,
+    hidden: int,
+    weight_ih: _Array,
+    weight_hh: _Array | None,
+    bias_ih: _Array,
+    bias_hh: _Array,
+) -> _Array: ...
+def scan_packed_float32(
+    cell: int,
+    recurrence: int,
+    reverse: bool,
+    x: _Array,
+    packed: _Array,
+    h: _Array,
+    c: _Array | None,
+    lengths: _Lengths,
+) -> tuple[_Array, _Array, _Array, _Array]: ...
+def linear_float32(x: _Array, weight: _Array, bias: _Array | None) -> _Array: ...
+def sigmoid_float32(x: _Array) -> _Array: ...
+def tanh_float32(x: _Array) -> _Array: ...
+
+scan_float64 = scan_float32
+scan_backward_float64 = scan_backward_float32
+pack_float64 = pack_float32
+scan_packed_float64 = scan_packed_float32
+linear_float64 = linear_float32
+sigmoid_float64 = sigmoid_float32
+tanh_float64 = tanh_float32

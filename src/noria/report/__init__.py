@@ -1,0 +1,44 @@
+"""A trained model as one HTML page that opens offline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from noria.errors import MissingExtraError, ModelFileError
+from noria.report.forecast import forecast_page
+from noria.runtime import read_model
+from noria.runtime.files import replace_file
+
+__all__ = ["write_report"]
+
+_PAGES = {"forecast": forecast_page}
+
+
+def write_report(model: Path, output: Path) -> None:
+    """Write a page about a model: how good it is, what it forecasts, how it is wired and trained.
+
+    The page is one file and loads nothing from anywhere.
+
+    Args:
+        model: The model file.
+        output: The .html file to make or replace; after a crash it is the old one or the new one.
+
+    Raises:
+        ModelFileError: if the model file is missing or damaged, or its task has no report.
+        MissingExtraError: if plotly is not installed.
+        ResourceError: if the page cannot be written.
+    """
+    file = read_model(model)
+    task = file.document.get("task")
+    page = _PAGES.get(task) if isinstance(task, str) else None
+    if page is None:
+        raise ModelFileError(
+            f"{model} is a model for {task}; there are reports for {', '.join(_PAGES)}"
+        )
+    try:
+        html = page(file).html()
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+        if isinstance(error, MissingExtraError):
+            raise
+        raise ModelFileError(f"{model} is damaged: {error!r} in its document") from error
+    replace_file(output, html.encode())

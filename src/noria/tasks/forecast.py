@@ -1,0 +1,716 @@
+"""Forecasting: what comes next in a series, and how sure that is.
+
+Features: every step's distance from a moving level and from a season before, in units of the
+series' running seasonal error; calendar; covariates. Network: any wiring, one global model for
+all series. Head: a whole horizon of quantiles, a learned mixture of plain forecasts plus what
+they leave out. Loss: pinball. Intervals: conformal. Rivals: a feed-forward network of as many
+weights on a fixed window, the seasonal naive forecast, AutoETS.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, clone
+
+from noria.cells import make_cell
+from noria.errors import DataError, ModelFileError, UsageError
+from noria.features.panel import CovariateScaler, Panel, calendar_cycles, from_first_observed
+from noria.features.series import Columns, Series, SeriesTable, season_lengths
+from noria.features.frames import frame_like
+from noria.features.table import read_table
+from noria.runtime import read_model, write_model
+from noria.training.baselines import auto_ets, seasonal_naive
+from noria.training.comparison import Comparison, Forecasts, baseline_quantiles, score
+from noria.training.forecasting import (
+    Recipe,
+    TrainedForecaster,
+    feed_forward_rival,
+    train_forecaster,
+)
+from noria.training.loop import TrainingConfig
+from noria.training.metrics import seasonal_naive_scale
+from noria.training.split import split_series
+from noria.training.windows import Origins
+from noria.wiring import Feedback, Wiring
+
+__all__ = ["Forecaster"]
+
+_EXHIBITS = 4
+"""Windows kept in the model file for the report to draw."""
+
+_FORKS = 16
+"""Forecasts made from each piece of a training stretch."""
+
+
+class Forecaster(BaseEstimator):  # type: ignore[misc]
+    """Forecasts one series or thousands with one recurrent network.
+
+    Args:
+        horizon: Steps forecast at once; prediction may ask for more.
+        cell: "lstm", "gru", "rnn_tanh" or "rnn_relu".
+        hidden_size: Neurons of a layer.
+        num_layers: Layers.
+        feedback: Which neurons feed which; see `noria.wiring.Wiring.build`.
+        levels: Levels of the intervals, in %.
+        seasons: Season lengths in steps; None takes those natural to the data's frequency.
+        context_length: Steps of a training stretch; None takes twice the longest season.
+        truncation_length: Steps of back-propagation; a longer stretch is trained piece by piece.
+        dropout: Probability of dropping a neuron's output between layers.
+        recurrent_dropout: Probability of dropping it on its way back.
+        batch_size: Stretches in a batch.
+        steps: Training steps at the most.
+        learning_rate: Top of the schedule.
+        weight_decay: Of AdamW.
+        patience: Validations without a better one before training stops.
+        validation_windows: Horizons at the end of the training part kept for validation and
+            calibration; None takes a tenth of the data, between 1 and 10.
+        test_windows: Horizons at the end of each series kept for the comparison; None likewise,
+            0 for no comparison.
+        baselines: What to compare with: "fnn", "seasonal_naive", "auto_ets".
+        checkpoint_every: Training steps between two checkpoints.
+        seed: Of everything random.
+
+    Attributes:
+        network_: The trained recurrent module with its calibration.
+        fnn_: The feed-forward rival, or None.
+        comparison_: The table on the held-out windows, or None.
+        history_: The course of the training.
+        seasons_, freq_, columns_: What was found in the data.
+
+    >>> Forecaster(horizon=24).get_params()["cell"]
+    'lstm'
+    """
+
+    def __init__(
+        self,
+        horizon: int = 24,
+        *,
+        cell: str = "lstm",
+        hidden_size: int = 64,
+        num_layers: int = 1,
+        feedback: Feedback = "direct+lateral",
+        levels: Sequence[int] = (80, 95),
+        seasons: Sequence[int] | None = None,
+        context_length: int | None = None,
+        truncation_length: int = 256,
+        dropout: float = 0.2,
+        recurrent_dropout: float = 0.2,
+        batch_size: int = 32,
+        steps: int = 1500,
+        learning_rate: float = 2e-3,
+        weight_decay: float = 1e-2,
+        patience: int = 8,
+        validation_windows: int | None = None,
+        test_windows: int | None = None,
+        baselines: Sequence[str] = ("fnn", "seasonal_naive", "auto_ets"),
+        checkpoint_every: int = 100,
+        seed: int = 0,
+    ) -> None:
+        self.horizon = horizon
+        self.cell = cell
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.feedback = feedback
+        self.levels = levels
+        self.seasons = seasons
+        self.context_length = context_length
+        self.truncation_length = truncation_length
+        self.dropout = dropout
+        self.recurrent_dropout = recurrent_dropout
+        self.batch_size = batch_size
+        self.steps = steps
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.patience = patience
+        self.validation_windows = validation_windows
+        self.test_windows = test_windows
+        self.baselines = baselines
+        self.checkpoint_every = checkpoint_every
+        self.seed = seed
+
+    def fit(
+        self,
+        data: Any,
+        *,
+        time: str = "ds",
+        target: str = "y",
+        id: str | None = None,  # noqa: A002
+        past: Sequence[str] = (),
+        future: Sequence[str] = (),
+        static: Sequence[str] = (),
+        freq: str | None = None,
+        checkpoint: Path | None = None,
+        resume: bool = False,
+        log_dir: Path | None = None,
+        progress: bool = False,
+    ) -> Self:
+        """Train on a table of series, and compare on its last windows.
+
+        Args:
+            data: Path of a CSV or Parquet file, or a dataframe; a row a series and time step.
+            time: Column of timestamps or step numbers; several, separated by commas, where the
+                file has year, month, day and hour apart.
+            target: Column to forecast.
+            id: Column that tells the series apart; None takes `unique_id` if there is one.
+            past: Covariates known up to now.
+            future: Covariates known in advance.
+            static: Covariates that are constant in a series.
+            freq: Step of the grid, such as "1h" or "1mo"; None finds it.
+            checkpoint: Where to keep the state of the training; None for none. The checkpoint of
+                the feed-forward rival stands beside it. They are left for the caller to delete.
+            resume: Go on from the checkpoint, if there is one.
+            log_dir: Folder for TensorBoard's event files.
+            progress: Draw a bar on standard error where that is a terminal.
+
+        Returns:
+            This forecaster, fitted.
+
+        Raises:
+            DataError: if the data is not what it should be.
+            UsageError: if the arguments cannot be meant.
+        """
+        columns = Columns(time, target, id, tuple(past), tuple(future), tuple(static))
+        self._check_arguments()
+        table = from_first_observed(read_table(data, columns, freq=freq))
+        return self._fit_table(table, checkpoint, resume, log_dir, progress)
+
+    def _fit_table(
+        self,
+        table: SeriesTable,
+        checkpoint: Path | None = None,
+        resume: bool = False,
+        log_dir: Path | None = None,
+        progress: bool = False,
+    ) -> Self:
+        self.freq_ = table.freq
+        self.columns_ = table.columns
+        self.categories_ = table.categories
+        self.levels_ = tuple(sorted({int(level) for level in self.levels} | {50}))
+        self.seasons_ = self._find_seasons(table)
+        self.calendar_ = calendar_cycles(table)
+        split = split_series(
+            table, self.horizon, self.seasons_, self.validation_windows, self.test_windows
+        )
+        panel = Panel(
+            table, self.seasons_, self.horizon, self.calendar_, train_ends=split.train_ends
+        )
+        self.scaler_ = panel.scaler
+        context = self.context_length or min(max(2 * max(self.seasons_, default=32), 64), 1024)
+        self.context_length_ = int(min(context, split.train_ends.max()))
+        self.trained_on_ = {
+            "series": len(table.series),
+            "rows": table.n_rows,
+            "training_rows": int(split.train_ends.sum()),
+            "validation_windows": split.validation_windows,
+            "test_windows": split.test_windows,
+            "sha256": _digest(table),
+        }
+        recipe = self._recipe()
+        cells = [make_cell(self.cell, self.hidden_size)] * self.num_layers
+        self.network_ = train_forecaster(
+            Wiring.build(panel.input_size, cells, self.feedback),
+            panel,
+            split,
+            recipe,
+            title="network",
+            trained_on=self.trained_on_["sha256"],
+            checkpoint=checkpoint,
+            resume=resume,
+            log_dir=log_dir,
+            progress=progress,
+        )
+        self.history_ = self.network_.history
+        self.fnn_ = None
+        if "fnn" in self.baselines:
+            window = min(2 * min(self.seasons_, default=16), self.context_length_)
+            size = self.network_.module.parameter_count
+            self.fnn_ = train_forecaster(
+                feed_forward_rival(panel, self.levels_, self.num_layers, window, size),
+                panel,
+                split,
+                recipe,
+                title="fnn",
+                window=window,
+                trained_on=self.trained_on_["sha256"],
+                checkpoint=checkpoint and checkpoint.with_name(checkpoint.name + "-fnn"),
+                resume=resume,
+                log_dir=log_dir and log_dir / "fnn",
+                progress=progress,
+            )
+        self.comparison_, self.exhibits_ = None, []
+        origins = split.test_origins(self.horizon)
+        if len(origins):
+            self.comparison_ = self._compare(panel, origins)
+            self.exhibits_ = self._exhibit(panel, origins)
+        return self
+
+    def _recipe(self) -> Recipe:
+        return Recipe(
+            levels=self.levels_,
+            context_length=self.context_length_,
+            truncation_length=self.truncation_length,
+            batch_size=self.batch_size,
+            forks=_FORKS,
+            dropout=self.dropout,
+            recurrent_dropout=self.recurrent_dropout,
+            training=TrainingConfig(
+                steps=self.steps,
+                learning_rate=self.learning_rate,
+                weight_decay=self.weight_decay,
+                patience=self.patience,
+                validate_every=max(1, min(100, self.steps // 10)),
+                checkpoint_every=self.checkpoint_every,
+                seed=self.seed,
+            ),
+        )
+
+    def _check_arguments(self) -> None:
+        for name in (
+            "horizon", "hidden_size", "num_layers", "batch_size", "steps", "truncation_length",
+            "patience", "checkpoint_every",
+        ):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        for name in ("context_length", "validation_windows"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        if self.test_windows is not None and self.test_windows < 0:
+            raise UsageError(f"test_windows is {self.test_windows}: it must be 0 or more")
+        for level in self.levels:
+            if not (0 < level < 100 and level == int(level)):
+                raise UsageError(f"level {level}: levels are whole percentages from 1 to 99")
+        for season in self.seasons or ():
+            if season < 2:
+                raise UsageError(f"season {season}: a season has at least 2 steps")
+        unknown = set(self.baselines) - {"fnn", "seasonal_naive", "auto_ets"}
+        if unknown:
+            raise UsageError(
+                f"baseline {sorted(unknown)[0]!r} is none of fnn, seasonal_naive, auto_ets"
+            )
+
+    def _find_seasons(self, table: SeriesTable) -> tuple[int, ...]:
+        if self.seasons is not None:
+            return tuple(sorted(set(self.seasons)))
+        longest = max(len(series.y) for series in table.series)
+        return tuple(season for season in season_lengths(table.freq) if 3 * season <= longest)
+
+    def predict(
+        self, data: Any, *, horizon: int | None = None, levels: Sequence[int] | None = None
+    ) -> Any:
+        """Forecast what comes after the end of each series, known to the model or not.
+
+        Beyond the trained horizon the forecast goes on from its own medians; its intervals then
+        widen as those of independent steps would, by the root of the sum of their squares.
+
+        Args:
+            data: As in `fit`, with the same columns; rows after the last observed target give the
+                covariates known in advance.
+            horizon: Steps; None takes the trained one.
+            levels: Levels of the intervals, of those trained; None takes all asked for in `fit`.
+
+        Returns:
+            A dataframe of the kind given (polars for a path): id, time, `forecast`, and
+            `lo-80`, `hi-80`, … for every level.
+
+        Raises:
+            DataError: if the data is not what it should be.
+            UsageError: if a level was not trained or the horizon is below 1.
+        """
+        self._check_fitted()
+        steps = self.horizon if horizon is None else horizon
+        if steps < 1:
+            raise UsageError(f"horizon is {steps}: it must be at least 1")
+        wanted = tuple(sorted(set(self.levels if levels is None else levels)))
+        for level in wanted:
+            if level not in self.levels_:
+                raise UsageError(
+                    f"level {level} was not trained; this model has {', '.join(map(str, self.levels_))}"
+                )
+        table = self._read(data)
+        self._check_future(table, steps)
+        quantiles = self._run_ahead(table, steps)
+        columns: dict[str, list[Any]] = {name: [] for name in ("id", "time")}
+        for series in table.series:
+            columns["id"] += [series.id] * steps
+            columns["time"].append(table.timestamps(series, len(series.y), steps))
+        values = quantiles.reshape(-1, quantiles.shape[-1])
+        return self._frame(data, columns["id"], np.concatenate(columns["time"]), values, wanted)
+
+    def evaluate(self, data: Any, *, windows: int = 1) -> Comparison:
+        """Compare with the rivals on the last windows of each series; nothing is trained.
+
+        Args:
+            data: As in `fit`, history and what is to be forecast in one table.
+            windows: Horizons to forecast at the end of each series, none overlapping.
+
+        Returns:
+            The table.
+
+        Raises:
+            DataError: if the data is not what it should be or too short.
+        """
+        self._check_fitted()
+        table = self._read(data)
+        origins = self._last_origins(table, windows)
+        return self._compare(self._panel(table), origins)
+
+    def cross_validation(
+        self,
+        data: Any,
+        *,
+        windows: int = 3,
+        stride: int | None = None,
+        refit: bool = False,
+        **columns: Any,
+    ) -> Any:
+        """Fit on the beginning, forecast from rolling origins after it.
+
+        Args:
+            data: As in `fit`.
+            windows: Number of origins.
+            stride: Steps from one origin to the next; None takes the horizon.
+            refit: Fit again at every origin, on all before it; else once, before the first.
+            **columns: As in `fit`: time, target, id, past, future, static, freq.
+
+        Returns:
+            A dataframe of the kind given: id, time, `cutoff` (last time known), `y`, `forecast`
+            and the intervals.
+
+        Raises:
+            DataError: if the data is not what it should be or too short.
+        """
+        self._check_arguments()
+        stride = self.horizon if stride is None else stride
+        if windows < 1 or stride < 1:
+            raise UsageError("windows and stride must be at least 1")
+        freq = columns.pop("freq", None)
+        table = from_first_observed(read_table(data, Columns(**columns), freq=freq))
+        reach = self.horizon + (windows - 1) * stride
+        fitted: Forecaster | None = None
+        parts: list[tuple[list[str], Any, Any, Any, Any]] = []
+        for number in range(windows):
+            left = reach - number * stride
+            if fitted is None or refit:
+                shorter = _without_last(table, left)
+                fitted = clone(self).set_params(test_windows=0, baselines=())._fit_table(shorter)
+            panel = fitted._panel(table)
+            t = panel.lengths - left - 1
+            origins = Origins(np.arange(len(t)), t, panel.lengths)
+            quantiles = fitted.network_.quantiles(panel, origins)
+            for index, series in enumerate(table.series):
+                stamps = table.timestamps(series, int(t[index]), self.horizon + 1)
+                parts.append(
+                    (
+                        [series.id] * self.horizon,
+                        stamps[1:],
+                        np.repeat(stamps[:1], self.horizon),
+                        panel.actual(origins.series, origins.t)[index],
+                        quantiles[index],
+                    )
+                )
+        assert fitted is not None
+        ids, times, cutoffs, actual, values = zip(*parts, strict=True)
+        return fitted._frame(
+            data,
+            [name for part in ids for name in part],
+            np.concatenate(times),
+            np.concatenate(values),
+            tuple(sorted(set(self.levels))),
+            cutoff=np.concatenate(cutoffs),
+            y=np.concatenate(actual),
+        )
+
+    def save(self, path: Path | str) -> None:
+        """Write the model file.
+
+        Raises:
+            ResourceError: if the disk does not take it.
+        """
+        self._check_fitted()
+        parts = {"network": self.network_, "fnn": self.fnn_}
+        trained = {name: part for name, part in parts.items() if part is not None}
+        weights = {
+            f"{name}.{key}": value
+            for name, part in trained.items()
+            for key, value in part.weights().items()
+        }
+        document = {
+            "task": "forecast",
+            "wiring": self.network_.module.network.wiring.to_dict(),
+            "settings": self._settings(),
+            "columns": dataclasses.asdict(self.columns_),
+            "freq": self.freq_,
+            "seasons": self.seasons_,
+            "levels": self.levels_,
+            "calendar": self.calendar_,
+            "categories": self.categories_,
+            "context_length": self.context_length_,
+            "scaler": {
+                "mean": self.scaler_.mean.tolist(),
+                "deviation": self.scaler_.deviation.tolist(),
+            },
+            "parts": {name: part.document() for name, part in trained.items()},
+            "trained_on": self.trained_on_,
+            "comparison": self.comparison_ and self.comparison_.to_dict(),
+            "exhibits": self.exhibits_,
+        }
+        write_model(Path(path), document, weights)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read a model file that `save` wrote.
+
+        Raises:
+            ModelFileError: if it is missing, damaged, or of another task.
+        """
+        file = read_model(path)
+        document = file.document
+        if file.task != "forecast":
+            raise ModelFileError(f"{path} is a model for {file.task}, not for forecast")
+        try:
+            self = cls(**document["settings"])
+            self.columns_ = Columns(**document["columns"])
+            self.freq_ = document["freq"]
+            self.seasons_ = tuple(document["seasons"])
+            self.levels_ = tuple(document["levels"])
+            self.calendar_ = tuple(document["calendar"])
+            self.categories_ = {k: tuple(v) for k, v in document["categories"].items()}
+            self.context_length_ = document["context_length"]
+            scaler = document["scaler"]
+            self.scaler_ = CovariateScaler(
+                np.array(scaler["mean"], dtype=float), np.array(scaler["deviation"], dtype=float)
+            )
+            self.trained_on_ = document["trained_on"]
+            comparison = document["comparison"]
+            self.comparison_ = comparison and Comparison.from_dict(comparison)
+            self.exhibits_ = document["exhibits"]
+            parts = {
+                name: TrainedForecaster.from_document(
+                    part,
+                    {
+                        key.removeprefix(f"{name}."): value
+                        for key, value in file.weights.items()
+                        if key.startswith(f"{name}.")
+                    },
+                    self.levels_,
+                )
+                for name, part in document["parts"].items()
+            }
+            self.network_, self.fnn_ = parts["network"], parts.get("fnn")
+            self.history_ = self.network_.history
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ModelFileError(f"{path} is damaged: {error}") from error
+        return self
+
+    def _settings(self) -> dict[str, Any]:
+        settings = self.get_params(deep=False)
+        if isinstance(settings["feedback"], np.ndarray):
+            settings["feedback"] = settings["feedback"].tolist()
+        return settings
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "network_"):
+            raise UsageError("this Forecaster is not fitted yet: call fit first")
+
+    def _read(self, data: Any) -> SeriesTable:
+        table = read_table(data, self.columns_, freq=self.freq_, categories=self.categories_)
+        return from_first_observed(table)
+
+    def _panel(self, table: SeriesTable) -> Panel:
+        return Panel(table, self.seasons_, self.horizon, self.calendar_, self.scaler_)
+
+    def _last_origins(self, table: SeriesTable, windows: int) -> Origins:
+        if windows < 1:
+            raise UsageError(f"windows is {windows}: it must be at least 1")
+        lengths = np.array([len(series.y) for series in table.series], dtype=np.int64)
+        shortest = int(lengths.argmin())
+        needed = windows * self.horizon + 2
+        if lengths[shortest] < needed:
+            raise DataError(
+                f"series {table.series[shortest].id!r} has {lengths[shortest]} time steps;"
+                f" {windows} windows of {self.horizon} need at least {needed}"
+            )
+        return Origins.rolling(
+            lengths - windows * self.horizon, lengths, self.horizon, self.horizon
+        )
+
+    def _check_future(self, table: SeriesTable, steps: int) -> None:
+        if not table.future_names:
+            return
+        for series in table.series:
+            short = len(series.y) + steps - len(series.future)
+            if short > 0:
+                last = table.timestamps(series, len(series.y) + steps - 1, 1)[0]
+                raise DataError(
+                    f"series {series.id!r}: {', '.join(self.columns_.future)} must be given for"
+                    f" all {steps} steps to forecast, until {last}: append rows with an empty"
+                    f" {self.columns_.target}"
+                )
+
+    def _run_ahead(self, table: SeriesTable, steps: int) -> NDArray[np.float64]:
+        """Calibrated quantiles after the end of each series, shape (N, steps, Q)."""
+        blocks: list[NDArray[np.float64]] = []
+        middle = len(self.levels_)
+        spread: NDArray[np.float64] | float = 0.0
+        for _ in range(-(-steps // self.horizon)):
+            panel = self._panel(table)
+            count = len(panel.lengths)
+            origins = Origins(np.arange(count), panel.lengths - 1, panel.lengths)
+            quantiles = self.network_.quantiles(panel, origins)
+            median = quantiles[..., middle, None]
+            apart = quantiles - median
+            quantiles = median + np.sign(apart) * np.hypot(apart, spread)
+            spread = np.abs(quantiles - median)[:, -1:]
+            blocks.append(quantiles)
+            table = _with_values(table, median[..., 0])
+        return np.concatenate(blocks, axis=1)[:, :steps]
+
+    def _compare(self, panel: Panel, origins: Origins) -> Comparison:
+        """The network and its rivals on the same windows."""
+        actual = panel.actual(origins.series, origins.t)
+        histories = [
+            panel.table.series[i].y[: t + 1]
+            for i, t in zip(origins.series.tolist(), origins.t.tolist(), strict=True)
+        ]
+        season = min(self.seasons_, default=1)
+        scales = np.array([seasonal_naive_scale(history, season) for history in histories])
+        strongest = _strongest_season(histories, (season, *self.seasons_))
+        results: list[Forecasts] = []
+        notes: list[str] = []
+        for name, part in [("network", self.network_), ("fnn", self.fnn_)]:
+            if part is not None:
+                started = time.monotonic()
+                quantiles = part.quantiles(panel, origins)
+                seconds = part.history.seconds + time.monotonic() - started
+                results.append(Forecasts(name, quantiles, part.module.parameter_count, seconds))
+        if "seasonal_naive" in self.baselines:
+            started = time.monotonic()
+            plain = [
+                seasonal_naive(history, self.horizon, strongest, self.levels_)
+                for history in histories
+            ]
+            quantiles = baseline_quantiles(plain, self.levels_)
+            results.append(Forecasts("seasonal_naive", quantiles, None, time.monotonic() - started))
+        if "auto_ets" in self.baselines:
+            started = time.monotonic()
+            plain, failed = auto_ets(
+                histories, self.horizon, strongest, self.levels_, n_jobs=os.cpu_count() or 1
+            )
+            quantiles = baseline_quantiles(plain, self.levels_)
+            results.append(Forecasts("auto_ets", quantiles, None, time.monotonic() - started))
+            if failed:
+                notes.append(f"auto_ets: {failed} of {len(plain)} windows fell back to seasonal_naive")
+        if strongest != season:
+            notes.append(f"seasonal_naive and auto_ets have season {strongest}, MASE season {season}")
+        return Comparison(
+            tuple(score(forecasts, actual, scales, self.levels_) for forecasts in results),
+            windows=len(origins),
+            series=len(np.unique(origins.series)),
+            horizon=self.horizon,
+            notes=tuple(notes),
+        )
+
+    def _exhibit(self, panel: Panel, origins: Origins) -> list[dict[str, Any]]:
+        """A few windows with their past and the forecasts, for the report."""
+        chosen = origins[np.unique(np.linspace(0, len(origins) - 1, _EXHIBITS).astype(np.int64))]
+        quantiles = self.network_.quantiles(panel, chosen)
+        shown = 3 * self.horizon
+        exhibits = []
+        for index, (number, t) in enumerate(
+            zip(chosen.series.tolist(), chosen.t.tolist(), strict=True)
+        ):
+            series = panel.table.series[number]
+            first = max(0, t + 1 - shown)
+            count = t + 1 - first + self.horizon
+            values = series.y[first : first + count]
+            exhibits.append(
+                {
+                    "series": series.id,
+                    "time": [str(s) for s in panel.table.timestamps(series, first, count)],
+                    "actual": [float(v) if np.isfinite(v) else None for v in values],
+                    "origin": t + 1 - first,
+                    "quantiles": quantiles[index].tolist(),
+                }
+            )
+        return exhibits
+
+    def _frame(
+        self,
+        data: Any,
+        ids: list[str],
+        times: NDArray[Any],
+        quantiles: NDArray[np.float64],
+        levels: Sequence[int],
+        **more: NDArray[Any],
+    ) -> Any:
+        """Forecasts as a dataframe of the kind given, quantiles of shape (rows, Q)."""
+        name = self.columns_.id or "unique_id"
+        stamp = self.columns_.time if "," not in self.columns_.time else "ds"
+        columns: dict[str, Any] = {name: ids, stamp: times, **more}
+        middle = len(self.levels_)
+        columns["forecast"] = quantiles[:, middle]
+        for level in levels:
+            number = 1 + self.levels_.index(level)
+            columns[f"lo-{level}"] = quantiles[:, middle - number]
+            columns[f"hi-{level}"] = quantiles[:, middle + number]
+        return frame_like(data, columns)
+
+
+def _strongest_season(histories: list[NDArray[np.float64]], seasons: Sequence[int]) -> int:
+    """The season whose naive forecast errs least on the histories."""
+    usable = [s for s in seasons if all(len(history) > s for history in histories)]
+    if not usable:
+        return seasons[0]
+    errors = [[seasonal_naive_scale(history, season) for season in usable] for history in histories]
+    relative = np.array(errors) / np.maximum(np.array(errors).sum(1, keepdims=True), 1e-300)
+    return usable[int(np.nanmean(relative, axis=0).argmin())]
+
+
+def _without_last(table: SeriesTable, steps: int) -> SeriesTable:
+    """The table as it was so many steps ago."""
+
+    def cut(series: Series) -> Series:
+        left = len(series.y) - steps
+        if left < 1:
+            raise DataError(
+                f"series {series.id!r} has {len(series.y)} time steps, all of them among the last"
+                f" {steps} that are to be forecast"
+            )
+        return dataclasses.replace(series, y=series.y[:left], past=series.past[:left])
+
+    return dataclasses.replace(table, series=tuple(cut(series) for series in table.series))
+
+
+def _with_values(table: SeriesTable, values: NDArray[np.float64]) -> SeriesTable:
+    """The table with values (N, K) after the end of each series, their covariates missing."""
+
+    def extend(series: Series, more: NDArray[np.float64]) -> Series:
+        unknown = np.full((len(more), series.past.shape[1]), np.nan)
+        return dataclasses.replace(
+            series,
+            y=np.concatenate([series.y, more]),
+            past=np.concatenate([series.past, unknown]),
+        )
+
+    return dataclasses.replace(
+        table, series=tuple(extend(s, v) for s, v in zip(table.series, values, strict=True))
+    )
+
+
+def _digest(table: SeriesTable) -> str:
+    """A hash of all that is trained on."""
+    digest = hashlib.sha256(f"{table.freq} {table.columns}".encode())
+    for series in table.series:
+        digest.update(f"{series.id} {series.start}".encode())
+        for array in (series.y, series.past, series.future, series.static):
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

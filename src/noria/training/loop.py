@@ -1,0 +1,308 @@
+"""The training loop.
+
+One step is one batch and one update. Everything random in a step is drawn from (seed, step), so a
+run that was killed and resumed takes the same steps, and ends with the same weights, as one that
+was not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from noria.errors import ModelFileError, UsageError
+from noria.network import NetworkState
+from noria.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+
+__all__ = ["History", "Objective", "TrainingConfig", "Update", "random_generator", "train"]
+
+BatchT = TypeVar("BatchT")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """How to train.
+
+    Attributes:
+        steps: Updates at the most.
+        learning_rate: Of AdamW, at the top of the schedule: a linear rise over the first
+            twentieth of the steps, then half a cosine down to a hundredth.
+        weight_decay: Of AdamW.
+        clip_norm: Largest norm of the gradient; it is scaled down to this.
+        validate_every: Steps between two validations.
+        patience: Validations without a better one before training stops.
+        checkpoint_every: Steps between two checkpoints.
+        seed: Of the initial weights, the batches and the dropout.
+        mixed_precision: "no", "bf16" or "fp16"; see accelerate.
+    """
+
+    steps: int = 2000
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    clip_norm: float = 1.0
+    validate_every: int = 100
+    patience: int = 8
+    checkpoint_every: int = 200
+    seed: int = 0
+    mixed_precision: str = "no"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "validate_every", "patience", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        if self.seed < 0:
+            raise UsageError(f"seed is {self.seed}: it must be at least 0")
+        if not self.learning_rate > 0 or not self.clip_norm > 0:
+            raise UsageError("learning_rate and clip_norm must be above 0")
+
+    def learning_rate_at(self, step: int) -> float:
+        """The schedule: the learning rate of step 0, 1, … steps − 1."""
+        rise = max(1, self.steps // 20)
+        if step < rise:
+            return self.learning_rate * (step + 1) / rise
+        done = (step - rise) / max(1, self.steps - rise)
+        return self.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+class Objective(Protocol[BatchT]):
+    """What a task trains: its batches, its loss, its validation."""
+
+    def batch(self, step: int) -> tuple[BatchT, bool]:
+        """The batch of a step, a function of the step alone.
+
+        Returns:
+            The batch, and whether it goes on where the step before stopped: then the loss gets
+            the state that step ended with, cut off from its gradients (truncated
+            back-propagation through time).
+        """
+        ...
+
+    def loss(self, batch: BatchT, state: NetworkState | None) -> tuple[Tensor, NetworkState | None]:
+        """The loss to go down on, and the state at the batch's end."""
+        ...
+
+    def validate(self) -> float:
+        """The loss on the validation data; lower is better."""
+        ...
+
+
+@dataclasses.dataclass
+class History:
+    """What happened in training, for the report.
+
+    Attributes:
+        step: Steps at which the network was validated.
+        training: Mean loss of the steps since the validation before.
+        validation: Loss on the validation data.
+        best_step: The step whose weights were kept.
+        stopped_early: Whether patience ran out before the steps did.
+        seconds: Time spent, all runs of a resumed training together.
+    """
+
+    step: list[int] = dataclasses.field(default_factory=list)
+    training: list[float] = dataclasses.field(default_factory=list)
+    validation: list[float] = dataclasses.field(default_factory=list)
+    best_step: int = 0
+    stopped_early: bool = False
+    seconds: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Update:
+    """What the loop tells its caller after every step.
+
+    Attributes:
+        step: Steps done so far.
+        steps: Steps at the most.
+        loss: Loss of this step.
+        validation: Latest validation loss; NaN before the first.
+        learning_rate: Learning rate of this step.
+        validated: Whether this step was validated.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    validation: float
+    learning_rate: float
+    validated: bool
+
+
+def random_generator(*key: int) -> np.random.Generator:
+    """The random numbers that belong to a key such as (seed, step)."""
+    return np.random.default_rng(key)
+
+
+def train(
+    model: nn.Module,
+    objective: Objective[BatchT],
+    config: TrainingConfig,
+    *,
+    fingerprint: str = "",
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    on_update: Callable[[Update], None] | None = None,
+) -> History:
+    """Train a model in place and leave it with the best weights by validation.
+
+    Args:
+        model: The module whose parameters are trained.
+        objective: Batches, loss and validation.
+        config: How to train.
+        fingerprint: Identifies data and settings; a checkpoint of another one is refused.
+        checkpoint: Where to keep the checkpoint; None for none. It is deleted by the caller once
+            the model is safe.
+        resume: Go on from the checkpoint if there is one.
+        on_update: Called after every step.
+
+    Returns:
+        The course of the training.
+
+    Raises:
+        UsageError: if a loss stops being a number.
+        ModelFileError: if the checkpoint is damaged or belongs to other data or settings.
+        ResourceError: if the disk does not take the checkpoint.
+    """
+    accelerator = Accelerator(mixed_precision=config.mixed_precision)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    run = _Run(model, optimizer)
+    if resume and checkpoint is not None and checkpoint.exists():
+        run.restore(read_checkpoint(checkpoint, fingerprint))
+    prepared, stepper = accelerator.prepare(model, optimizer)
+    started = time.monotonic() - run.history.seconds
+    while run.step < config.steps and not run.history.stopped_early:
+        rate = config.learning_rate_at(run.step)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        torch.manual_seed(int(random_generator(config.seed, run.step).integers(2**62)))
+        batch, continues = objective.batch(run.step)
+        prepared.train()
+        with accelerator.autocast():
+            loss, state = objective.loss(batch, run.state if continues else None)
+        _expect_finite("loss", float(loss.detach()), run.step + 1)
+        stepper.zero_grad()
+        accelerator.backward(loss)
+        accelerator.clip_grad_norm_(prepared.parameters(), config.clip_norm)
+        stepper.step()
+        run.state = _detach(state)
+        run.step += 1
+        run.losses.append(float(loss.detach()))
+        validated = run.step % config.validate_every == 0 or run.step == config.steps
+        if validated:
+            prepared.eval()
+            with torch.no_grad():
+                validation = objective.validate()
+            _expect_finite("validation loss", validation, run.step)
+            run.judge(validation, config.patience)
+        run.history.seconds = time.monotonic() - started
+        if on_update is not None:
+            latest = run.history.validation[-1] if run.history.validation else math.nan
+            on_update(Update(run.step, config.steps, float(loss.detach()), latest, rate, validated))
+        if checkpoint is not None and run.step % config.checkpoint_every == 0:
+            write_checkpoint(checkpoint, run.checkpoint(fingerprint))
+    run.keep_best()
+    model.eval()
+    return run.history
+
+
+def _expect_finite(name: str, loss: float, step: int) -> None:
+    if not math.isfinite(loss):
+        raise UsageError(
+            f"the {name} is {loss} at step {step}:"
+            " lower learning_rate or look for extreme values in the data"
+        )
+
+
+def _detach(state: NetworkState | None) -> NetworkState | None:
+    if state is None:
+        return None
+    return tuple(tuple(part.detach() for part in layer) for layer in state)
+
+
+class _Run:
+    """All that a resumed run needs to go on."""
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.step = 0
+        self.losses: list[float] = []
+        self.since_best = 0
+        self.history = History()
+        self.state: NetworkState | None = None
+        self.best: dict[str, Tensor] = {}
+
+    def judge(self, validation: float, patience: int) -> None:
+        """Note a validation; remember the weights if they are the best so far."""
+        history = self.history
+        best = min(history.validation, default=math.inf)
+        history.step.append(self.step)
+        history.training.append(float(np.mean(self.losses)))
+        history.validation.append(validation)
+        self.losses.clear()
+        if validation < best or not self.best:
+            self.best = {name: p.detach().clone() for name, p in self.model.named_parameters()}
+            history.best_step = self.step
+            self.since_best = 0
+        else:
+            self.since_best += 1
+            history.stopped_early = self.since_best >= patience
+
+    @torch.no_grad()
+    def keep_best(self) -> None:
+        for name, parameter in self.model.named_parameters():
+            parameter.copy_(self.best[name])
+
+    def checkpoint(self, fingerprint: str) -> Checkpoint:
+        tensors = {f"model.{name}": p.detach() for name, p in self.model.named_parameters()}
+        tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
+        for layer, parts in enumerate(self.state or ()):
+            tensors |= {f"state.{layer}.{number}": part for number, part in enumerate(parts)}
+        progress = {
+            "step": self.step,
+            "losses": self.losses,
+            "since_best": self.since_best,
+            "history": dataclasses.asdict(self.history),
+        }
+        return Checkpoint(fingerprint, progress, tensors)
+
+    @torch.no_grad()
+    def restore(self, checkpoint: Checkpoint) -> None:
+        progress = checkpoint.progress
+        weights = checkpoint.under("model")
+        shapes = {name: value.shape for name, value in weights.items()}
+        if shapes != {name: value.shape for name, value in self.model.named_parameters()}:
+            raise ModelFileError(
+                "the checkpoint is of a model with other weights; delete it to train from the start"
+            )
+        self.step = progress["step"]
+        self.losses = progress["losses"]
+        self.since_best = progress["since_best"]
+        self.history = History(**progress["history"])
+        for name, parameter in self.model.named_parameters():
+            parameter.copy_(weights[name])
+        self.best = checkpoint.under("best")
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in checkpoint.under("optimizer").items():
+            index, _, moment = name.partition(".")
+            moments.setdefault(int(index), {})[moment] = value
+        self.optimizer.load_state_dict(
+            {"state": moments, "param_groups": self.optimizer.state_dict()["param_groups"]}
+        )
+        layers: dict[int, list[Tensor]] = {}
+        for name, value in sorted(checkpoint.under("state").items()):
+            layers.setdefault(int(name.partition(".")[0]), []).append(value)
+        self.state = tuple(tuple(parts) for _, parts in sorted(layers.items())) or None

@@ -1,0 +1,63 @@
+"""Gradients of every wiring against finite differences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from tests.network.reference import CELLS, FEEDBACKS, flat, inputs, network, some_state
+from torch import Tensor
+from torch.func import functional_call
+
+from noria.network import Network
+
+
+def check(net: Network) -> None:
+    x = inputs(batch=3, steps=3).requires_grad_()
+    lengths = torch.tensor([3, 1, 0])
+    start = some_state(net)
+    weights = dict(net.named_parameters())
+
+    def run(x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        own = dict(zip(weights, rest, strict=False))
+        parts = list(rest[len(weights) :])
+        given = tuple(tuple(parts.pop(0) for _ in layer) for layer in start)
+        y, end = functional_call(net, own, (x, given, lengths))
+        return (y, *flat(end))
+
+    arguments = (x, *weights.values(), *(part.requires_grad_() for part in flat(start)))
+    assert torch.autograd.gradcheck(run, arguments, fast_mode=True)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("feedback", FEEDBACKS)
+def test_oracle(cell: str, feedback: str) -> None:
+    check(network(cell, feedback))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("feedback", ["none", "direct", "lateral", "direct+lateral"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_native(cell: str, feedback: str, bidirectional: bool) -> None:
+    check(network(cell, feedback, backend="native", bidirectional=bidirectional))
+
+
+@pytest.mark.parametrize("backend", ["oracle", "auto"])
+@pytest.mark.parametrize("feedback", ["direct+lateral", "full"])
+def test_shared_layers(backend: Any, feedback: str) -> None:
+    torch.manual_seed(0)
+    cells = [CELLS["lstm"], CELLS["lstm"]]
+    check(Network(4, cells, feedback, share_layers=True, backend=backend).double())
+
+
+@pytest.mark.parametrize("what", ["output", "weight", "input"])
+def test_a_change_in_place_before_the_backward_pass_is_noticed(what: str) -> None:
+    net = network(backend="native", output_size=None)
+    x = inputs()
+    y, _ = net(x)
+    changed = {"output": y, "weight": net.layers[0].weight_hh["0"], "input": x}[what]
+    with torch.no_grad():
+        changed.mul_(2.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()

@@ -118,7 +118,7 @@ class Page:
         caption = f"<figcaption>{caption_html}</figcaption>" if caption_html else ""
         height = picture["layout"]["height"]
         return (
-            f'<figure>{caption}<div id="{name}" role="img" aria-label="{alternative}"'
+            f'<figure>{caption}<div id="{name}" role="img" aria-label="{escape(alternative)}"'
             f' style="height:{height}px"></div></figure>'
         )
 

@@ -89,7 +89,12 @@ struct Back {
       d_state[0] = d_state[0] + (job.mask ? sum * load(job.mask + at) : sum);
     }
     for (int k = 0; k < CellType::states; ++k) store(job.d_state[k] + at, d_state[k]);
-    for (int g = 0; g < S; ++g) store(job.d_a + ((step - base) * S + g) * padded + j, d_a[g]);
+    for (int g = 0; g < S; ++g) {
+      T* to = job.d_a + ((step - base) * S + g) * padded + j;
+      store(to, d_a[g]);
+      // Padding meets weights of zero, which an infinite input would turn into NaN.
+      for (int64_t i = hidden - j; i < W; ++i) to[i] = 0;
+    }
   }
 
   // d_h(t-1) += R ᵀ · d_a(t), times the mask.

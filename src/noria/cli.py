@@ -6,12 +6,14 @@ Nothing slow is imported here at the top: `noria --help` answers at once, withou
 from __future__ import annotations
 
 import importlib
+import io
 import json as jsonlib
 import os
 import sys
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Toml
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
+_OUT_OF_MEMORY = ResourceError("out of memory: take a smaller batch, network or file")
+
 _TASKS = {"forecast": ("noria.tasks.forecast", "Forecaster")}
 
 app = App(
@@ -36,10 +40,14 @@ app = App(
 fit_app = App(name="fit", help="Train a model on your data.")
 app.command(fit_app)
 
-Json = Annotated[bool, Parameter(name="--json", negative="")]
+Json = Annotated[bool, Parameter(name="--json", negative="", show_default=False)]
 Output = Annotated[Path, Parameter(name=["--output", "-o"])]
 MaybeOutput = Annotated[Path | None, Parameter(name=["--output", "-o"])]
-Flag = Annotated[bool, Parameter(negative="")]
+Flag = Annotated[bool, Parameter(negative="", show_default=False)]
+Names = Annotated[list[str] | None, Parameter(negative="")]
+Level = Annotated[list[str] | None, Parameter(negative="--no-level")]
+Season = Annotated[list[str] | None, Parameter(negative="--no-season")]
+Baselines = Annotated[list[str] | None, Parameter(negative="--no-baselines")]
 
 
 @app.meta.default
@@ -55,14 +63,13 @@ def _with_config(
         TOML file; a table such as [fit.forecast] holds the flags of that command.
     """
     if config is not None:
-        if not config.is_file():
-            raise UsageError(f"--config: there is no file {config}")
-        app.config = (Toml(config, must_exist=True),)
+        _check_config(config)
+    app.config = () if config is None else (Toml(config, must_exist=True),)
     app(tokens, exit_on_error=False, print_error=False)
 
 
 @fit_app.command
-def forecast(  # noqa: PLR0913
+def forecast(
     data: Path,
     /,
     *,
@@ -71,12 +78,12 @@ def forecast(  # noqa: PLR0913
     time: str = "ds",
     target: str = "y",
     id: str | None = None,  # noqa: A002
-    past: list[str] | None = None,
-    future: list[str] | None = None,
-    static: list[str] | None = None,
+    past: Names = None,
+    future: Names = None,
+    static: Names = None,
     freq: str | None = None,
-    level: list[str] | None = None,
-    season: list[str] | None = None,
+    level: Level = None,
+    season: Season = None,
     cell: str = "lstm",
     hidden_size: int = 64,
     num_layers: int = 1,
@@ -92,7 +99,7 @@ def forecast(  # noqa: PLR0913
     patience: int = 8,
     validation_windows: int | None = None,
     test_windows: int | None = None,
-    baselines: list[str] | None = None,
+    baselines: Baselines = None,
     seed: int = 0,
     checkpoint_every: int = 100,
     resume: Flag = False,
@@ -170,15 +177,15 @@ def forecast(  # noqa: PLR0913
     json
         Print one JSON object instead of a table.
     """
-    _check_folder(output)
+    _check_output(output, data)
     forecaster = _task("forecast")(
         horizon,
         cell=cell,
         hidden_size=hidden_size,
         num_layers=num_layers,
         feedback=feedback,
-        levels=_integers("level", level) if level else (80, 95),
-        seasons=_integers("season", season) if season else None,
+        levels=(80, 95) if level is None else _integers("level", level),
+        seasons=None if season is None else _integers("season", season),
         context_length=context_length,
         truncation_length=truncation_length,
         dropout=dropout,
@@ -190,7 +197,7 @@ def forecast(  # noqa: PLR0913
         patience=patience,
         validation_windows=validation_windows,
         test_windows=test_windows,
-        **({"baselines": _split(baselines)} if baselines else {}),
+        **({} if baselines is None else {"baselines": _split(baselines)}),
         checkpoint_every=checkpoint_every,
         seed=seed,
     )
@@ -225,7 +232,7 @@ def predict(
     *,
     output: MaybeOutput = None,
     horizon: int | None = None,
-    level: list[str] | None = None,
+    level: Level = None,
     json: Json = False,
 ) -> None:
     """Say what comes next, as CSV, JSON lines or into a file.
@@ -246,19 +253,22 @@ def predict(
         Print one JSON object a line.
     """
     if output is not None:
-        _check_folder(output)
+        _check_output(output, model, data)
         if output.suffix not in (".csv", ".parquet"):
             raise UsageError(f"--output {output}: the name must end in .csv or .parquet")
-    levels = _integers("level", level) if level else None
+    levels = None if level is None else _integers("level", level)
     frame = _load(model).predict(data, horizon=horizon, levels=levels)
-    if output is not None and output.suffix == ".parquet":
-        frame.write_parquet(output)
-    elif output is not None:
-        frame.write_csv(output)
-    elif json:
-        frame.write_ndjson(sys.stdout)
+    if output is None:
+        sys.stdout.write(frame.write_ndjson() if json else frame.write_csv())
+        return
+    from noria.runtime.files import replace_file
+
+    table = io.BytesIO()
+    if output.suffix == ".parquet":
+        frame.write_parquet(table)
     else:
-        frame.write_csv(sys.stdout)
+        frame.write_csv(table)
+    replace_file(output, table.getvalue())
 
 
 @app.command
@@ -330,7 +340,7 @@ def report(model: Path, /, *, output: MaybeOutput = None) -> None:
     from noria.report import write_report
 
     page = model.with_suffix(".html") if output is None else output
-    _check_folder(page)
+    _check_output(page, model)
     write_report(model, page)
     print(page)
 
@@ -352,7 +362,9 @@ def _load(model: Path) -> Forecaster:
 
 
 def _split(values: Iterable[str] | None) -> list[str]:
-    return [part.strip() for value in values or () for part in str(value).split(",") if part.strip()]
+    return [
+        part.strip() for value in values or () for part in str(value).split(",") if part.strip()
+    ]
 
 
 def _integers(name: str, values: Iterable[str]) -> list[int]:
@@ -364,12 +376,36 @@ def _integers(name: str, values: Iterable[str]) -> list[int]:
         ) from None
 
 
-def _check_folder(output: Path) -> None:
+def _check_config(config: Path) -> None:
+    """Name the file in what is wrong with it."""
+    if not config.is_file():
+        raise UsageError(f"--config: there is no file {config}")
+    try:
+        tables = tomllib.loads(config.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"--config: {config} is not TOML: {error}") from None
+    _check_tables(config, tables, app)
+
+
+def _check_tables(config: Path, tables: dict[str, Any], group: App, prefix: str = "") -> None:
+    """Refuse what stands in no command's table: it would be passed over in silence."""
+    for key, value in tables.items():
+        commands = [name for name in group if not name.startswith("-")]
+        if key not in commands or not isinstance(value, dict):
+            tables_of = ", ".join(f"[{prefix}{name}]" for name in commands)
+            raise UsageError(f"--config: {config} has {prefix}{key!r}; there can be {tables_of}")
+        if group[key].default_command is None:
+            _check_tables(config, value, group[key], f"{prefix}{key}.")
+
+
+def _check_output(output: Path, *inputs: Path) -> None:
     """Fail before the work, not after it."""
     if not output.parent.is_dir():
         raise UsageError(f"{output}: there is no folder {output.parent}")
     if output.is_dir():
         raise UsageError(f"{output} is a folder; name a file")
+    if any(output.exists() and file.exists() and output.samefile(file) for file in inputs):
+        raise UsageError(f"{output} is what is read; give --output another name")
     if not os.access(output.parent, os.W_OK):
         raise UsageError(f"{output}: the folder {output.parent} cannot be written to")
 
@@ -436,15 +472,21 @@ def main(arguments: list[str] | None = None) -> None:
     except NoriaError as error:
         _leave(error)
     except MemoryError:
-        _leave(ResourceError("out of memory: take a smaller batch, network or file"))
+        _leave(_OUT_OF_MEMORY)
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command with --resume goes on", file=sys.stderr)
+        goes_on = "; the same command with --resume goes on" if "fit" in tokens else ""
+        print(f"\nnoria: interrupted{goes_on}", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         # whoever read our output has had enough; keep Python from complaining at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        _leave(ResourceError(f"{error.filename or 'output'}: {error.strerror or error}"))
     except Exception as error:
+        # torch has no error of its own for this
+        if "can't allocate memory" in str(error):
+            _leave(_OUT_OF_MEMORY)
         if os.environ.get("NORIA_DEBUG"):
             raise
         print(
@@ -459,6 +501,6 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def _leave(error: NoriaError) -> None:
+def _leave(error: NoriaError) -> NoReturn:
     print(f"noria: {_one_line(error)}", file=sys.stderr)
     sys.exit(error.exit_code)

@@ -18,7 +18,9 @@ class HasShape(Protocol):
     """Anything with a shape: a numpy array or a torch tensor."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Size along each axis."""
+        ...
 
 
 def expect_shape(name: str, array: HasShape, axes: str, **sizes: int) -> None:

@@ -51,10 +51,14 @@ class CellShape(Protocol):
     states: ClassVar[tuple[str, ...]]
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Its name in `noria.cells`."""
+        ...
 
     @property
-    def hidden_size(self) -> int: ...
+    def hidden_size(self) -> int:
+        """H, number of neurons."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,9 +28,7 @@ def test_agrees_with_torch(name: str) -> None:
     for parameter in theirs.parameters():
         nn.init.normal_(parameter)
     x = torch.randn(B, I, dtype=torch.float64, requires_grad=True)
-    state = tuple(
-        torch.randn(B, H, dtype=torch.float64, requires_grad=True) for _ in cell.states
-    )
+    state = tuple(torch.randn(B, H, dtype=torch.float64, requires_grad=True) for _ in cell.states)
     weights = dict(theirs.named_parameters())
 
     ours = cell.step(

@@ -231,11 +231,16 @@ def torch_results(problem: Problem) -> dict[str, Array | None]:
     x = torch.tensor(problem.x, requires_grad=True)
     state = [torch.tensor(s, requires_grad=True) for s in problem.state]
     start = tuple(s[None] for s in state)
-    y, final = net(x, start if len(start) > 1 else start[0])
-    final = [s[0] for s in final] if len(start) > 1 else [final[0]]
-    torch.autograd.backward(
-        [y, *final], [torch.tensor(g) for g in (problem.grad_y, *problem.grad_state)]
-    )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # its threads, one per operation, only get in each other's way here
+    try:
+        y, final = net(x, start if len(start) > 1 else start[0])
+        final = [s[0] for s in final] if len(start) > 1 else [final[0]]
+        torch.autograd.backward(
+            [y, *final], [torch.tensor(g) for g in (problem.grad_y, *problem.grad_state)]
+        )
+    finally:
+        torch.set_num_threads(threads)
     named: dict[str, Any] = {"y": y.detach().numpy(), "grad x": x.grad.numpy()}
     named |= {f"state {k}": s.detach().numpy() for k, s in enumerate(final)}
     named |= {f"grad {name}": getattr(net, f"{name}_l0").grad.numpy() for name in names}

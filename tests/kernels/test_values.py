@@ -52,7 +52,7 @@ def test_agrees_with_a_plain_loop(
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_more_steps_than_a_block_holds(cell: str) -> None:
-    case = problem(cell, 3, 400, 5, 63)
+    case = problem(cell, 3, 200, 5, 63)
     assert_close(kernel_results(case), torch_results(case), 1e-12)
 
 
@@ -157,3 +157,18 @@ def test_nan_stays_in_its_row() -> None:
     y = replace(case, x=x).scan().y
     assert np.isnan(y[1, 1:]).all()
     assert y[[0, 2, 3]].tobytes() == case.scan().y[[0, 2, 3]].tobytes()
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn_tanh"])
+def test_an_infinite_input_saturates_there_and_back(cell: str) -> None:
+    case = problem(cell, 2, 3, 2, 5)
+    x = case.x.copy()
+    x[1, 1, 0] = np.inf
+    infinite = replace(case, x=x)
+    found, wanted = kernel_results(infinite), reference_results(infinite)
+    for name in ("y", "state 0", "grad x", "grad state 0"):
+        array, expected = found[name], wanted[name]
+        assert array is not None
+        assert expected is not None
+        assert np.isfinite(array).all(), name
+        np.testing.assert_allclose(array, expected, atol=1e-12, err_msg=name)

@@ -194,7 +194,7 @@ void check_gradients_everywhere() {
 
 void check_threads() {
   const int before = thread_count();
-  const Sizes sizes[] = {{1, 9, 40, 210}, {13, 11, 30, 65}};
+  const Sizes sizes[] = {{1, 9, 40, 210}, {13, 11, 30, 65}, {9, 500, 3, 20}};
   for (Cell cell : {Cell::lstm, Cell::gru, Cell::rnn_tanh})
     for (const Sizes& size : sizes) {
       const Case<float> test(cell, Recurrence::dense, size, size.batch > 1, false, false);

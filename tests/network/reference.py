@@ -75,9 +75,7 @@ def inputs(batch: int = 3, steps: int = 5, width: int = 4) -> Tensor:
 
 
 def some_state(net: Network, batch: int = 3) -> NetworkState:
-    return tuple(
-        tuple(torch.randn_like(part) for part in layer) for layer in net.zero_state(batch)
-    )
+    return tuple(tuple(torch.randn_like(part) for part in layer) for layer in net.zero_state(batch))
 
 
 def flat(state: NetworkState) -> list[Tensor]:

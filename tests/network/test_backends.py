@@ -6,6 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+
+from noria import kernels
+from noria.cells import LSTM, make_cell
+from noria.errors import KernelError, UsageError, WiringError
+from noria.network import Network
+from noria.wiring import Wiring
 from tests.network.reference import (
     CELLS,
     LAYERED,
@@ -16,13 +23,6 @@ from tests.network.reference import (
     results,
     some_state,
 )
-from torch import Tensor
-
-from noria import kernels
-from noria.cells import LSTM, make_cell
-from noria.errors import KernelError, UsageError, WiringError
-from noria.network import Network
-from noria.wiring import Wiring
 
 SHAPES = [(1, 1, 1, 1), (3, 7, 5, 63), (2, 4, 1, 130), (17, 1, 9, 8)]
 
@@ -86,7 +86,8 @@ def test_auto_takes_the_kernel_where_it_can(
 
 
 @pytest.mark.parametrize(
-    "view", [inputs().mT.contiguous().mT, inputs()[::2], inputs()[:, ::2], inputs()[:1].expand(3, 5, 4)]
+    "view",
+    [inputs().mT.contiguous().mT, inputs()[::2], inputs()[:, ::2], inputs()[:1].expand(3, 5, 4)],
 )
 def test_any_strides(view: Tensor) -> None:
     net = network("lstm", backend="native")

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from tests.network.reference import inputs, network
 from torch import Tensor
 
 from noria.errors import ShapeError, UsageError
 from noria.network import Network
+from tests.network.reference import inputs, network
 
 H, C = torch.zeros(3, 3), torch.zeros(3, 3)
 

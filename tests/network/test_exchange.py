@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from tests.network.reference import assert_close, results, scatter
 from torch import Tensor, nn
 
 from noria.cells import GRU, LSTM, RNN
 from noria.errors import WiringError
 from noria.network import Network, NetworkState, from_torch, to_torch
+from tests.network.reference import assert_close, results, scatter
 
 MODULES: dict[str, Any] = {
     "rnn_tanh": lambda **options: nn.RNN(4, 3, **options),
@@ -84,9 +84,7 @@ def test_agrees_with_torch(
         assert theirs.batch_first
     ours.backend = backend
     x = torch.randn(3, 5, 4, dtype=torch.float64)
-    state = tuple(
-        tuple(torch.randn_like(part) for part in layer) for layer in ours.zero_state(3)
-    )
+    state = tuple(tuple(torch.randn_like(part) for part in layer) for layer in ours.zero_state(3))
     ragged = None if lengths is None else torch.tensor(lengths)
     wanted = results(AsNetwork(theirs), x, state, ragged)  # type: ignore[arg-type]
     found = results(ours, x, state, ragged)
@@ -136,5 +134,5 @@ def test_a_module_that_is_no_network(module: Any) -> None:
     ],
 )
 def test_a_network_that_torch_does_not_have(net: Network) -> None:
-    with pytest.raises(WiringError, match="torch.nn has only stacks"):
+    with pytest.raises(WiringError, match=r"torch\.nn has only stacks"):
         to_torch(net)

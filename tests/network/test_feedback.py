@@ -5,6 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from torch.nn import functional
+
+from noria.cells import LSTM, RNN
+from noria.network import Network
 from tests.network.reference import (
     CELLS,
     FEEDBACKS,
@@ -17,11 +22,6 @@ from tests.network.reference import (
     results,
     some_state,
 )
-from torch import Tensor
-from torch.nn import functional
-
-from noria.cells import LSTM, RNN
-from noria.network import Network
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from tests.network.reference import CELLS, FEEDBACKS, flat, inputs, network, some_state
 from torch import Tensor
 from torch.func import functional_call
 
 from noria.network import Network
+from tests.network.reference import CELLS, FEEDBACKS, flat, inputs, network, some_state
 
 
 def check(net: Network) -> None:

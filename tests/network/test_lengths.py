@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+
+from noria.network import Network
 from tests.network.reference import (
     CELLS,
     FEEDBACKS,
@@ -18,8 +20,6 @@ from tests.network.reference import (
     results,
     some_state,
 )
-
-from noria.network import Network
 
 LENGTHS = [5, 0, 2, 4]
 NETWORKS = [

@@ -8,6 +8,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
+
+from noria.cells import GRU, LSTM, RNN
+from noria.errors import ShapeError, UsageError
+from noria.network import Network, NetworkState
 from tests.network.reference import (
     CELLS,
     FEEDBACKS,
@@ -18,11 +23,6 @@ from tests.network.reference import (
     network,
     some_state,
 )
-from torch import Tensor
-
-from noria.cells import GRU, LSTM, RNN
-from noria.errors import ShapeError, UsageError
-from noria.network import Network, NetworkState
 
 T = 9
 

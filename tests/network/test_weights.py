@@ -8,10 +8,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.network.reference import ADJACENCY, CELLS, inputs, network
 
 from noria.cells import GRU, LSTM, RNN, Cell, Linear, make_cell
 from noria.network import Network
+from tests.network.reference import ADJACENCY, CELLS, inputs, network
 
 H = 16
 

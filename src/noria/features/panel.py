@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from noria.features.calendar import calendar_features
 from noria.features.series import Series, SeriesTable
 
-__all__ = ["CovariateScaler", "Forks", "Panel", "calendar_cycles", "from_first_observed"]
+__all__ = ["CovariateScaler", "Forks", "Panel", "calendar_cycles"]
 
 Floats = NDArray[np.float64]
 
@@ -73,24 +73,6 @@ class Forks:
     target: NDArray[np.float32]
 
 
-def from_first_observed(table: SeriesTable) -> SeriesTable:
-    """The table without the steps before each series' first observed target."""
-
-    def cut(series: Series) -> Series:
-        first = int(np.argmax(np.isfinite(series.y)))
-        if not first:
-            return series
-        return dataclasses.replace(
-            series,
-            start=table.timestamps(series, first, 1)[0],
-            y=series.y[first:],
-            past=series.past[first:],
-            future=series.future[first:],
-        )
-
-    return dataclasses.replace(table, series=tuple(cut(series) for series in table.series))
-
-
 def calendar_cycles(table: SeriesTable) -> tuple[str, ...]:
     """Names of the calendar features whose cycle comes round at least twice in the data.
 
@@ -107,7 +89,9 @@ def calendar_cycles(table: SeriesTable) -> tuple[str, ...]:
 
 def _cycle_days(name: str) -> float:
     cycle = name.rsplit("_", 2)[1]
-    return {"minute": 1 / 1440, "hour": 1 / 24, "day": 1, "week": 7, "month": 31, "year": 366}[cycle]
+    return {"minute": 1 / 1440, "hour": 1 / 24, "day": 1, "week": 7, "month": 31, "year": 366}[
+        cycle
+    ]
 
 
 class Panel:
@@ -165,12 +149,12 @@ class Panel:
     @property
     def input_size(self) -> int:
         """D."""
-        return self._inputs.shape[1]
+        return int(self._inputs.shape[1])
 
     @property
     def known_size(self) -> int:
         """F."""
-        return self._known.shape[1]
+        return int(self._known.shape[1])
 
     @property
     def candidate_size(self) -> int:
@@ -304,7 +288,8 @@ class Panel:
     def _known_rows(self, series: Series) -> NDArray[np.float32]:
         """Calendar and known covariates from the first step to a horizon past the last."""
         count = len(series.y) + self.horizon
-        _, calendar = calendar_features(self.table.timestamps(series, 0, count), self.table.freq)
+        names, cycles = calendar_features(self.table.timestamps(series, 0, count), self.table.freq)
+        calendar = cycles[:, [names.index(name) for name in self.calendar]]
         first = series.past.shape[1]
         given = _future(series, count)
         width = given.shape[1]
@@ -354,11 +339,12 @@ def _fill_by_season(y: Floats, season: int, last: Floats) -> Floats:
 def _moving_mean(y: Floats, window: int, otherwise: Floats) -> Floats:
     """Mean of the observed values among the last `window`; `otherwise` where there is none."""
     observed = np.isfinite(y)
-    total = np.cumsum(np.where(observed, y, 0.0))
+    first = otherwise[0]  # taken off, the sums stay small, and those of a constant series 0
+    total = np.cumsum(np.where(observed, y - first, 0.0))
     count = np.cumsum(observed)
     total[window:] -= total[:-window].copy()
     count[window:] -= count[:-window].copy()
-    return np.where(count > 0, total / np.maximum(count, 1), otherwise)
+    return np.where(count > 0, first + total / np.maximum(count, 1), otherwise)
 
 
 def _running_scale(

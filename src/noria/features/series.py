@@ -6,14 +6,15 @@ now, F covariates known in advance, S covariates of the series as a whole.
 
 from __future__ import annotations
 
+import hashlib
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from noria.errors import UsageError
+from noria.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -269,6 +270,79 @@ class SeriesTable:
         start = np.asarray(series.start)
         times = Frequency.parse(self.freq).at(start.astype(np.int64), positions, self.month_end)
         return times.astype(start.dtype)
+
+    def from_first_observed(self) -> SeriesTable:
+        """The table without the steps before each series' first observed target."""
+
+        def cut(series: Series) -> Series:
+            first = int(np.argmax(np.isfinite(series.y)))
+            if not first:
+                return series
+            return replace(
+                series,
+                start=self.timestamps(series, first, 1)[0],
+                y=series.y[first:],
+                past=series.past[first:],
+                future=series.future[first:],
+            )
+
+        return replace(self, series=tuple(cut(series) for series in self.series))
+
+    def without_last(self, steps: int) -> SeriesTable:
+        """The table as it was so many steps ago; what was known in advance stays.
+
+        Raises:
+            DataError: if a series has no more steps than these.
+        """
+
+        def cut(series: Series) -> Series:
+            left = len(series.y) - steps
+            if left < 1:
+                raise DataError(
+                    f"series {series.id!r} has {len(series.y)} time steps, all of them among the"
+                    f" last {steps} that are to be forecast: give more data or fewer windows"
+                )
+            return replace(series, y=series.y[:left], past=series.past[:left])
+
+        return replace(self, series=tuple(cut(series) for series in self.series))
+
+    def with_values(self, values: NDArray[np.float64]) -> SeriesTable:
+        """The table with K values, shape (N, K), after each series; their covariates missing."""
+
+        def extend(series: Series, more: NDArray[np.float64]) -> Series:
+            unknown = np.full((len(more), series.past.shape[1]), np.nan)
+            return replace(
+                series,
+                y=np.concatenate([series.y, more]),
+                past=np.concatenate([series.past, unknown]),
+            )
+
+        pairs = zip(self.series, values, strict=True)
+        return replace(self, series=tuple(extend(series, more) for series, more in pairs))
+
+    def require_future(self, steps: int) -> None:
+        """Check that what is known in advance reaches so many steps past each series' end.
+
+        Raises:
+            DataError: naming the series, the columns and how far they must reach.
+        """
+        for series in self.series if self.columns.future else ():
+            reach = len(series.y) + steps
+            if len(series.future) < reach:
+                raise DataError(
+                    f"series {series.id!r}: {', '.join(self.columns.future)} must be given for all"
+                    f" {steps} steps to forecast, until {self.timestamps(series, reach - 1, 1)[0]}:"
+                    f" append rows with an empty {self.columns.target}"
+                )
+
+    def sha256(self) -> str:
+        """A hash of all that a model is trained on."""
+        digest = hashlib.sha256(f"{self.freq} {self.columns}".encode())
+        for series in self.series:
+            digest.update(f"{series.id} {series.start}".encode())
+            for array in (series.y, series.past, series.future, series.static):
+                digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
 
 
 def season_lengths(freq: str) -> tuple[int, ...]:

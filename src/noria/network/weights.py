@@ -16,8 +16,9 @@ __all__ = ["LayerWeights"]
 class LayerWeights(nn.Module):
     """W, R and b of one layer, under the names that `Wiring.parameters` gives them.
 
-    A layer that also runs backwards in time has a second set under `reverse`. A diagonal or masked block keeps only the weights that the wiring allows, (G, connections);
-    what is forbidden has no parameter, so no optimizer can move it from zero.
+    A layer that also runs backwards in time has a second set under `reverse`. A diagonal or
+    masked block keeps only the weights that the wiring allows, (G, connections); what is
+    forbidden has no parameter, so no optimizer can move it from zero.
 
     Initial values: W by Glorot's rule, each gate for itself; R orthogonal, scaled so that the sum
     of several blocks keeps the length of a vector; a diagonal R uniform in (0, 1) as in IndRNN;
@@ -31,9 +32,7 @@ class LayerWeights(nn.Module):
     bias_hh: nn.Parameter | None
     reverse: LayerWeights | None
 
-    def __init__(
-        self, layer: Layer, edges: Sequence[Edge], *, bidirectional: bool = False
-    ) -> None:
+    def __init__(self, layer: Layer, edges: Sequence[Edge], *, bidirectional: bool = False) -> None:
         super().__init__()
         self.layer = layer
         self.edges = tuple(edges)

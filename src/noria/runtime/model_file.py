@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from noria.errors import ModelFileError
+from noria.errors import ModelFileError, WiringError
 from noria.runtime.files import content_hash, replace_file
 from noria.wiring import Wiring
 
@@ -89,7 +89,7 @@ def read_model(path: Path | str) -> ModelFile:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         text = metadata["noria"]
         document = json.loads(text)
-    except (SafetensorError, OSError, ValueError, MemoryError) as error:
+    except (SafetensorError, OSError, ValueError, MemoryError, RecursionError) as error:
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(f"{path} is damaged or no model file: {error}") from error
@@ -103,8 +103,11 @@ def read_model(path: Path | str) -> ModelFile:
     digest = content_hash(text, weights)
     if metadata.get("sha256") != digest:
         raise ModelFileError(f"{path} is damaged: its content does not match its hash")
+    missing = {"task", "wiring"} - document.keys()
+    if missing:
+        raise ModelFileError(f"{path} is damaged: its document lacks {', '.join(sorted(missing))}")
     try:
         Wiring.from_dict(document["wiring"])
-    except (KeyError, ValueError) as error:
+    except WiringError as error:
         raise ModelFileError(f"{path} is damaged: {error}") from error
     return ModelFile(document, weights, digest)

@@ -10,9 +10,6 @@ weights on a fixed window, the seasonal naive forecast, AutoETS.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -23,13 +20,12 @@ from sklearn.base import BaseEstimator, clone
 
 from noria.cells import make_cell
 from noria.errors import DataError, ModelFileError, UsageError
-from noria.features.panel import CovariateScaler, Panel, calendar_cycles, from_first_observed
-from noria.features.series import Columns, Series, SeriesTable, season_lengths
 from noria.features.frames import frame_like
+from noria.features.panel import CovariateScaler, Panel, calendar_cycles
+from noria.features.series import Columns, SeriesTable, season_lengths
 from noria.features.table import read_table
 from noria.runtime import read_model, write_model
-from noria.training.baselines import auto_ets, seasonal_naive
-from noria.training.comparison import Comparison, Forecasts, baseline_quantiles, score
+from noria.training.comparison import Comparison
 from noria.training.forecasting import (
     Recipe,
     TrainedForecaster,
@@ -37,15 +33,12 @@ from noria.training.forecasting import (
     train_forecaster,
 )
 from noria.training.loop import TrainingConfig
-from noria.training.metrics import seasonal_naive_scale
+from noria.training.rivals import BASELINES, compare, exhibit
 from noria.training.split import split_series
 from noria.training.windows import Origins
 from noria.wiring import Feedback, Wiring
 
 __all__ = ["Forecaster"]
-
-_EXHIBITS = 4
-"""Windows kept in the model file for the report to draw."""
 
 _FORKS = 16
 """Forecasts made from each piece of a training stretch."""
@@ -111,7 +104,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         patience: int = 8,
         validation_windows: int | None = None,
         test_windows: int | None = None,
-        baselines: Sequence[str] = ("fnn", "seasonal_naive", "auto_ets"),
+        baselines: Sequence[str] = BASELINES,
         checkpoint_every: int = 100,
         seed: int = 0,
     ) -> None:
@@ -180,7 +173,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         """
         columns = Columns(time, target, id, tuple(past), tuple(future), tuple(static))
         self._check_arguments()
-        table = from_first_observed(read_table(data, columns, freq=freq))
+        table = read_table(data, columns, freq=freq).from_first_observed()
         return self._fit_table(table, checkpoint, resume, log_dir, progress)
 
     def _fit_table(
@@ -206,13 +199,13 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         self.scaler_ = panel.scaler
         context = self.context_length or min(max(2 * max(self.seasons_, default=32), 64), 1024)
         self.context_length_ = int(min(context, split.train_ends.max()))
-        self.trained_on_ = {
+        self.trained_on_: dict[str, Any] = {
             "series": len(table.series),
             "rows": table.n_rows,
             "training_rows": int(split.train_ends.sum()),
             "validation_windows": split.validation_windows,
             "test_windows": split.test_windows,
-            "sha256": _digest(table),
+            "sha256": table.sha256(),
         }
         recipe = self._recipe()
         cells = [make_cell(self.cell, self.hidden_size)] * self.num_layers
@@ -250,7 +243,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         origins = split.test_origins(self.horizon)
         if len(origins):
             self.comparison_ = self._compare(panel, origins)
-            self.exhibits_ = self._exhibit(panel, origins)
+            self.exhibits_ = exhibit(panel, origins, self.network_)
         return self
 
     def _recipe(self) -> Recipe:
@@ -275,8 +268,14 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
 
     def _check_arguments(self) -> None:
         for name in (
-            "horizon", "hidden_size", "num_layers", "batch_size", "steps", "truncation_length",
-            "patience", "checkpoint_every",
+            "horizon",
+            "hidden_size",
+            "num_layers",
+            "batch_size",
+            "steps",
+            "truncation_length",
+            "patience",
+            "checkpoint_every",
         ):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}: it must be at least 1")
@@ -285,17 +284,19 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
                 raise UsageError(f"{name} is {getattr(self, name)}: it must be at least 1")
         if self.test_windows is not None and self.test_windows < 0:
             raise UsageError(f"test_windows is {self.test_windows}: it must be 0 or more")
+        if not self.weight_decay >= 0:
+            raise UsageError(f"weight_decay is {self.weight_decay}: it must be 0 or more")
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"seed is {self.seed}: it must be at least 0 and below 2**63")
         for level in self.levels:
             if not (0 < level < 100 and level == int(level)):
                 raise UsageError(f"level {level}: levels are whole percentages from 1 to 99")
         for season in self.seasons or ():
             if season < 2:
                 raise UsageError(f"season {season}: a season has at least 2 steps")
-        unknown = set(self.baselines) - {"fnn", "seasonal_naive", "auto_ets"}
+        unknown = set(self.baselines) - set(BASELINES)
         if unknown:
-            raise UsageError(
-                f"baseline {sorted(unknown)[0]!r} is none of fnn, seasonal_naive, auto_ets"
-            )
+            raise UsageError(f"baseline {sorted(unknown)[0]!r} is none of {', '.join(BASELINES)}")
 
     def _find_seasons(self, table: SeriesTable) -> tuple[int, ...]:
         if self.seasons is not None:
@@ -333,11 +334,12 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         for level in wanted:
             if level not in self.levels_:
                 raise UsageError(
-                    f"level {level} was not trained; this model has {', '.join(map(str, self.levels_))}"
+                    f"level {level} was not trained; this model has"
+                    f" {', '.join(map(str, self.levels_))}"
                 )
         table = self._read(data)
-        self._check_future(table, steps)
-        quantiles = self._run_ahead(table, steps)
+        table.require_future(steps)
+        quantiles = self.network_.run_ahead(table, self._panel, steps)
         columns: dict[str, list[Any]] = {name: [] for name in ("id", "time")}
         for series in table.series:
             columns["id"] += [series.id] * steps
@@ -393,14 +395,14 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         if windows < 1 or stride < 1:
             raise UsageError("windows and stride must be at least 1")
         freq = columns.pop("freq", None)
-        table = from_first_observed(read_table(data, Columns(**columns), freq=freq))
+        table = read_table(data, Columns(**columns), freq=freq).from_first_observed()
         reach = self.horizon + (windows - 1) * stride
         fitted: Forecaster | None = None
         parts: list[tuple[list[str], Any, Any, Any, Any]] = []
         for number in range(windows):
             left = reach - number * stride
             if fitted is None or refit:
-                shorter = _without_last(table, left)
+                shorter = table.without_last(left)
                 fitted = clone(self).set_params(test_windows=0, baselines=())._fit_table(shorter)
             panel = fitted._panel(table)
             t = panel.lengths - left - 1
@@ -512,7 +514,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _settings(self) -> dict[str, Any]:
-        settings = self.get_params(deep=False)
+        settings: dict[str, Any] = self.get_params(deep=False)
         if isinstance(settings["feedback"], np.ndarray):
             settings["feedback"] = settings["feedback"].tolist()
         return settings
@@ -523,7 +525,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
 
     def _read(self, data: Any) -> SeriesTable:
         table = read_table(data, self.columns_, freq=self.freq_, categories=self.categories_)
-        return from_first_observed(table)
+        return table.from_first_observed()
 
     def _panel(self, table: SeriesTable) -> Panel:
         return Panel(table, self.seasons_, self.horizon, self.calendar_, self.scaler_)
@@ -543,105 +545,16 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             lengths - windows * self.horizon, lengths, self.horizon, self.horizon
         )
 
-    def _check_future(self, table: SeriesTable, steps: int) -> None:
-        if not table.future_names:
-            return
-        for series in table.series:
-            short = len(series.y) + steps - len(series.future)
-            if short > 0:
-                last = table.timestamps(series, len(series.y) + steps - 1, 1)[0]
-                raise DataError(
-                    f"series {series.id!r}: {', '.join(self.columns_.future)} must be given for"
-                    f" all {steps} steps to forecast, until {last}: append rows with an empty"
-                    f" {self.columns_.target}"
-                )
-
-    def _run_ahead(self, table: SeriesTable, steps: int) -> NDArray[np.float64]:
-        """Calibrated quantiles after the end of each series, shape (N, steps, Q)."""
-        blocks: list[NDArray[np.float64]] = []
-        middle = len(self.levels_)
-        spread: NDArray[np.float64] | float = 0.0
-        for _ in range(-(-steps // self.horizon)):
-            panel = self._panel(table)
-            count = len(panel.lengths)
-            origins = Origins(np.arange(count), panel.lengths - 1, panel.lengths)
-            quantiles = self.network_.quantiles(panel, origins)
-            median = quantiles[..., middle, None]
-            apart = quantiles - median
-            quantiles = median + np.sign(apart) * np.hypot(apart, spread)
-            spread = np.abs(quantiles - median)[:, -1:]
-            blocks.append(quantiles)
-            table = _with_values(table, median[..., 0])
-        return np.concatenate(blocks, axis=1)[:, :steps]
-
     def _compare(self, panel: Panel, origins: Origins) -> Comparison:
         """The network and its rivals on the same windows."""
-        actual = panel.actual(origins.series, origins.t)
-        histories = [
-            panel.table.series[i].y[: t + 1]
-            for i, t in zip(origins.series.tolist(), origins.t.tolist(), strict=True)
-        ]
-        season = min(self.seasons_, default=1)
-        scales = np.array([seasonal_naive_scale(history, season) for history in histories])
-        strongest = _strongest_season(histories, (season, *self.seasons_))
-        results: list[Forecasts] = []
-        notes: list[str] = []
-        for name, part in [("network", self.network_), ("fnn", self.fnn_)]:
-            if part is not None:
-                started = time.monotonic()
-                quantiles = part.quantiles(panel, origins)
-                seconds = part.history.seconds + time.monotonic() - started
-                results.append(Forecasts(name, quantiles, part.module.parameter_count, seconds))
-        if "seasonal_naive" in self.baselines:
-            started = time.monotonic()
-            plain = [
-                seasonal_naive(history, self.horizon, strongest, self.levels_)
-                for history in histories
-            ]
-            quantiles = baseline_quantiles(plain, self.levels_)
-            results.append(Forecasts("seasonal_naive", quantiles, None, time.monotonic() - started))
-        if "auto_ets" in self.baselines:
-            started = time.monotonic()
-            plain, failed = auto_ets(
-                histories, self.horizon, strongest, self.levels_, n_jobs=os.cpu_count() or 1
-            )
-            quantiles = baseline_quantiles(plain, self.levels_)
-            results.append(Forecasts("auto_ets", quantiles, None, time.monotonic() - started))
-            if failed:
-                notes.append(f"auto_ets: {failed} of {len(plain)} windows fell back to seasonal_naive")
-        if strongest != season:
-            notes.append(f"seasonal_naive and auto_ets have season {strongest}, MASE season {season}")
-        return Comparison(
-            tuple(score(forecasts, actual, scales, self.levels_) for forecasts in results),
-            windows=len(origins),
-            series=len(np.unique(origins.series)),
-            horizon=self.horizon,
-            notes=tuple(notes),
+        trained = {"network": self.network_, "fnn": self.fnn_}
+        return compare(
+            panel,
+            origins,
+            {name: part for name, part in trained.items() if part is not None},
+            self.baselines,
+            self.levels_,
         )
-
-    def _exhibit(self, panel: Panel, origins: Origins) -> list[dict[str, Any]]:
-        """A few windows with their past and the forecasts, for the report."""
-        chosen = origins[np.unique(np.linspace(0, len(origins) - 1, _EXHIBITS).astype(np.int64))]
-        quantiles = self.network_.quantiles(panel, chosen)
-        shown = 3 * self.horizon
-        exhibits = []
-        for index, (number, t) in enumerate(
-            zip(chosen.series.tolist(), chosen.t.tolist(), strict=True)
-        ):
-            series = panel.table.series[number]
-            first = max(0, t + 1 - shown)
-            count = t + 1 - first + self.horizon
-            values = series.y[first : first + count]
-            exhibits.append(
-                {
-                    "series": series.id,
-                    "time": [str(s) for s in panel.table.timestamps(series, first, count)],
-                    "actual": [float(v) if np.isfinite(v) else None for v in values],
-                    "origin": t + 1 - first,
-                    "quantiles": quantiles[index].tolist(),
-                }
-            )
-        return exhibits
 
     def _frame(
         self,
@@ -663,54 +576,3 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             columns[f"lo-{level}"] = quantiles[:, middle - number]
             columns[f"hi-{level}"] = quantiles[:, middle + number]
         return frame_like(data, columns)
-
-
-def _strongest_season(histories: list[NDArray[np.float64]], seasons: Sequence[int]) -> int:
-    """The season whose naive forecast errs least on the histories."""
-    usable = [s for s in seasons if all(len(history) > s for history in histories)]
-    if not usable:
-        return seasons[0]
-    errors = [[seasonal_naive_scale(history, season) for season in usable] for history in histories]
-    relative = np.array(errors) / np.maximum(np.array(errors).sum(1, keepdims=True), 1e-300)
-    return usable[int(np.nanmean(relative, axis=0).argmin())]
-
-
-def _without_last(table: SeriesTable, steps: int) -> SeriesTable:
-    """The table as it was so many steps ago."""
-
-    def cut(series: Series) -> Series:
-        left = len(series.y) - steps
-        if left < 1:
-            raise DataError(
-                f"series {series.id!r} has {len(series.y)} time steps, all of them among the last"
-                f" {steps} that are to be forecast"
-            )
-        return dataclasses.replace(series, y=series.y[:left], past=series.past[:left])
-
-    return dataclasses.replace(table, series=tuple(cut(series) for series in table.series))
-
-
-def _with_values(table: SeriesTable, values: NDArray[np.float64]) -> SeriesTable:
-    """The table with values (N, K) after the end of each series, their covariates missing."""
-
-    def extend(series: Series, more: NDArray[np.float64]) -> Series:
-        unknown = np.full((len(more), series.past.shape[1]), np.nan)
-        return dataclasses.replace(
-            series,
-            y=np.concatenate([series.y, more]),
-            past=np.concatenate([series.past, unknown]),
-        )
-
-    return dataclasses.replace(
-        table, series=tuple(extend(s, v) for s, v in zip(table.series, values, strict=True))
-    )
-
-
-def _digest(table: SeriesTable) -> str:
-    """A hash of all that is trained on."""
-    digest = hashlib.sha256(f"{table.freq} {table.columns}".encode())
-    for series in table.series:
-        digest.update(f"{series.id} {series.start}".encode())
-        for array in (series.y, series.past, series.future, series.static):
-            digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()

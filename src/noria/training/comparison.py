@@ -48,7 +48,8 @@ class Score:
         mase: Mean absolute scaled error, mean over windows; NaN where no window has a scale.
         smape: Symmetric mean absolute percentage error, in %.
         crps: Continuous ranked probability score from the quantiles, in the series' units.
-        coverage: Share of what came inside the interval, in %, by the interval's level.
+        coverage: Share of what came inside the interval, 0 to 1, by the interval's level; NaN
+            where nothing came.
         parameters: Number of fitted weights, or None.
         seconds: Time to fit and forecast.
     """
@@ -104,30 +105,18 @@ class Comparison:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """As plain JSON values; a figure that is no number becomes null."""
+
+        def plain(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {str(key): plain(part) for key, part in value.items()}
+            return None if isinstance(value, float) and not np.isfinite(value) else value
+
+        document = dataclasses.asdict(self)
         return {
-            "windows": self.windows,
-            "series": self.series,
-            "horizon": self.horizon,
+            **document,
+            "scores": [plain(score) for score in document["scores"]],
             "notes": list(self.notes),
-            "scores": [
-                {
-                    "model": s.model,
-                    "parameters": s.parameters,
-                    "seconds": s.seconds,
-                    "coverage": {str(level): share for level, share in s.coverage.items()},
-                    **{
-                        name: value if np.isfinite(value) else None
-                        for name, value in [
-                            ("mae", s.mae),
-                            ("mase", s.mase),
-                            ("smape", s.smape),
-                            ("crps", s.crps),
-                        ]
-                    },
-                }
-                for s in self.scores
-            ],
         }
 
     @classmethod
@@ -137,26 +126,17 @@ class Comparison:
         def number(value: float | None) -> float:
             return float("nan") if value is None else value
 
-        scores = tuple(
+        scores = [
             Score(
-                s["model"],
-                number(s["mae"]),
-                number(s["mase"]),
-                number(s["smape"]),
-                number(s["crps"]),
-                {int(level): share for level, share in s["coverage"].items()},
-                s["parameters"],
-                s["seconds"],
+                **{
+                    **score,
+                    **{name: number(score[name]) for name in ("mae", "mase", "smape", "crps")},
+                    "coverage": {int(k): number(v) for k, v in score["coverage"].items()},
+                }
             )
-            for s in document["scores"]
-        )
-        return cls(
-            scores,
-            document["windows"],
-            document["series"],
-            document["horizon"],
-            tuple(document["notes"]),
-        )
+            for score in document["scores"]
+        ]
+        return cls(**{**document, "scores": tuple(scores), "notes": tuple(document["notes"])})
 
 
 def score(

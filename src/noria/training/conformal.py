@@ -52,9 +52,7 @@ def calibration_factors(
     median = quantiles[..., middle]
     factors = np.ones((horizon, middle))
     for number, level in enumerate(sorted(levels, reverse=True)):
-        ends = np.where(
-            target < median, quantiles[..., number], quantiles[..., count - 1 - number]
-        )
+        ends = np.where(target < median, quantiles[..., number], quantiles[..., count - 1 - number])
         scores = np.abs(target - median) / np.maximum(np.abs(ends - median), 1e-9)
         if len(target) >= _ENOUGH:
             factors[:, number] = [_score_at(scores[:, k], level) for k in range(horizon)]
@@ -67,13 +65,11 @@ def _score_at(scores: NDArray[np.floating], level: int) -> float:
     observed = scores[np.isfinite(scores)]
     if not observed.size:
         return 1.0
-    rank = math.ceil((observed.size + 1) * level / 100) / observed.size
-    return float(np.quantile(observed, min(rank, 1.0), method="higher"))
+    rank = math.ceil((observed.size + 1) * level / 100)
+    return float(np.sort(observed)[min(rank, observed.size) - 1])
 
 
-def calibrate(
-    quantiles: NDArray[np.floating], factors: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def calibrate(quantiles: NDArray[np.floating], factors: NDArray[np.float64]) -> NDArray[np.float64]:
     """Quantiles stretched about their median.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from noria.cells import RNN
 from noria.features.panel import Panel
+from noria.features.series import SeriesTable
 from noria.modules.forecast import ForecastModule
 from noria.training.conformal import calibrate, calibration_factors, quantile_grid
 from noria.training.loop import History, TrainingConfig, train
@@ -74,6 +75,36 @@ class TrainedForecaster:
         scaled = forecast_quantiles(self.module, panel, origins, self.window)
         level, scale = panel.level_and_scale(origins.series, origins.t)
         return level + scale * calibrate(scaled, self.factors)
+
+    def run_ahead(
+        self, table: SeriesTable, prepare: Callable[[SeriesTable], Panel], steps: int
+    ) -> NDArray[np.float64]:
+        """Calibrated quantiles after the end of each series, however far.
+
+        Beyond the horizon the forecast goes on from its own medians; the intervals then widen as
+        those of independent steps do, by the root of the sum of their squares.
+
+        Args:
+            table: The series, N.
+            prepare: Makes a panel of a table.
+            steps: How far.
+
+        Returns:
+            Shape (N, steps, Q).
+        """
+        blocks: list[NDArray[np.float64]] = []
+        spread: NDArray[np.float64] | float = 0.0
+        while len(blocks) * self.module.head.horizon < steps:
+            panel = prepare(table)
+            ends = panel.lengths
+            quantiles = self.quantiles(panel, Origins(np.arange(len(ends)), ends - 1, ends))
+            median = quantiles[..., quantiles.shape[-1] // 2, None]
+            apart = quantiles - median
+            quantiles = median + np.sign(apart) * np.hypot(apart, spread)
+            spread = np.abs(quantiles - median)[:, -1:]
+            blocks.append(quantiles)
+            table = table.with_values(median[..., 0])
+        return np.concatenate(blocks, axis=1)[:, :steps]
 
     def document(self) -> dict[str, Any]:
         """All but the weights, as plain JSON values."""

@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from noria.errors import ModelFileError, UsageError
@@ -172,6 +173,8 @@ def train(
         ModelFileError: if the checkpoint is damaged or belongs to other data or settings.
         ResourceError: if the disk does not take the checkpoint.
     """
+    if AcceleratorState._shared_state.get("_mixed_precision") != config.mixed_precision:
+        AcceleratorState._reset_state()  # else the first training fixes it for the whole process
     accelerator = Accelerator(mixed_precision=config.mixed_precision)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay

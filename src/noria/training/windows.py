@@ -132,6 +132,7 @@ class WindowObjective:
         self.validation = validation[np.flatnonzero(kept)[::every]]
 
     def batch(self, step: int) -> tuple[WindowBatch, bool]:
+        """Pieces of random stretches; see `noria.training.loop.Objective`."""
         pieces = -(-self.context_length // self.piece)
         number, piece = divmod(step, pieces)
         random = random_generator(self.seed, 1, number)
@@ -161,6 +162,7 @@ class WindowObjective:
     def loss(
         self, batch: WindowBatch, state: NetworkState | None
     ) -> tuple[Tensor, NetworkState | None]:
+        """Pinball loss of the batch; see `noria.training.loop.Objective`."""
         quantiles, state = self.module(
             batch.x,
             batch.lengths,
@@ -173,6 +175,7 @@ class WindowObjective:
         return pinball_loss(batch.target, quantiles, self.quantiles), state
 
     def validate(self) -> float:
+        """Pinball loss on the validation part."""
         quantiles = forecast_quantiles(self.module, self.panel, self.validation, self.window)
         forks = self.panel.forks(self.validation.series, self.validation.t, self.validation.ends)
         target = torch.from_numpy(forks.target)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from noria.cells import GRU, LSTM, RNN, Cell
 from noria.errors import WiringError
+from noria.feedback import Feedback
 from noria.network import Network
-from noria.wiring import Edge, Feedback, Wiring
+from noria.wiring import Edge, Wiring
 
 Kinds = dict[tuple[int, int], str]
 
@@ -292,6 +293,20 @@ def test_only_weights_of_equal_shape_and_cell_are_shared() -> None:
     assert shared.owner("layers.2.weight_hh.2") == "layers.2.weight_hh.2"
 
 
+def test_only_recurrences_with_the_same_mask_are_shared() -> None:
+    adjacency = np.zeros((6, 6), dtype=bool)
+    adjacency[:3, :3] = [[1, 1, 0], [0, 0, 0], [0, 0, 1]]
+    adjacency[3:, 3:] = np.eye(3)  # as many connections
+    wiring = Wiring.build(3, [RNN(3), RNN(3)], adjacency, share_layers=True)
+    assert wiring.owner("layers.1.weight_hh.1") == "layers.1.weight_hh.1"
+    adjacency[3:, 3:] = adjacency[:3, :3].T
+    wiring = Wiring.build(3, [RNN(3), RNN(3)], adjacency, share_layers=True)
+    assert wiring.owner("layers.1.weight_hh.1") == "layers.1.weight_hh.1"
+    adjacency[3:, 3:] = adjacency[:3, :3]
+    wiring = Wiring.build(3, [RNN(3), RNN(3)], adjacency, share_layers=True)
+    assert wiring.owner("layers.1.weight_hh.1") == "layers.0.weight_hh.0"
+
+
 def places(value: Any) -> list[tuple[Any, Any]]:
     """Every (container, key) inside plain JSON values."""
     inside: list[tuple[Any, Any]] = []
@@ -335,8 +350,11 @@ DAMAGES: dict[str, tuple[list[Any], Any]] = {
     "a layer's width does not follow": (["layers", 1, "input_size"], 7),
     "a layer out of range": (["edges", 0, "target"], 3),
     "a layer counted from the end": (["edges", 0, "source"], -2),
-    "an unknown kind": (["edges", 0, "kind"], "sparse"),
-    "a diagonal between layers": (["edges", 0, "kind"], "diagonal"),
+    "an unknown kind": (["edges", 1, "kind"], "sparse"),
+    "a diagonal between layers": (
+        ["edges", 0],
+        {"target": 0, "source": 1, "kind": "diagonal", "shape": [3, 2]},
+    ),
     "a block of another shape": (["edges", 0, "shape"], [2, 3]),
     "a mask too short": (["edges", 0, "mask"], ""),
     "a mask with nothing in it": (["edges", 0, "mask"], "AA=="),
@@ -364,3 +382,8 @@ def test_an_edge_named_twice_is_refused() -> None:
     document["edges"].append(document["edges"][0])
     with pytest.raises(WiringError, match="out of order"):
         Wiring.from_dict(document)
+
+
+def test_a_layer_that_is_no_cell_is_refused() -> None:
+    with pytest.raises(WiringError, match=r"layers has 8: give cells such as LSTM\(64\)"):
+        Wiring.build(3, [8])  # type: ignore[list-item]

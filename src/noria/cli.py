@@ -404,6 +404,8 @@ def _check_output(output: Path, *inputs: Path) -> None:
         raise UsageError(f"{output}: there is no folder {output.parent}")
     if output.is_dir():
         raise UsageError(f"{output} is a folder; name a file")
+    if output.exists() and not output.is_file():
+        raise UsageError(f"{output} is no ordinary file; it would be replaced")
     if any(output.exists() and file.exists() and output.samefile(file) for file in inputs):
         raise UsageError(f"{output} is what is read; give --output another name")
     if not os.access(output.parent, os.W_OK):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from noria.cells import LSTM
 from noria.errors import ShapeError, UsageError
 from noria.network import Network
 from tests.network.reference import inputs, network
@@ -79,3 +80,9 @@ def test_a_bidirectional_network_cannot_step() -> None:
         both.step(inputs()[:, 0])
     with pytest.raises(ShapeError, match=r"state has \[2, 2, 1\] arrays a layer, expected \[4, 4"):
         both(inputs(), network().zero_state(3))
+
+
+def test_input_of_another_dtype() -> None:
+    net = Network(3, [LSTM(4)])
+    with pytest.raises(UsageError, match=r"x is torch.float64, the network torch.float32"):
+        net(torch.zeros(2, 5, 3, dtype=torch.float64))

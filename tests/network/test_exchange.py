@@ -136,3 +136,8 @@ def test_a_module_that_is_no_network(module: Any) -> None:
 def test_a_network_that_torch_does_not_have(net: Network) -> None:
     with pytest.raises(WiringError, match=r"torch\.nn has only stacks"):
         to_torch(net)
+
+
+def test_recurrent_dropout_has_no_counterpart_in_torch() -> None:
+    with pytest.raises(WiringError, match="no dropout on the recurrence"):
+        to_torch(Network(3, [LSTM(4)], recurrent_dropout=0.5))

@@ -80,18 +80,6 @@ def test_a_resumed_training_is_the_uninterrupted_one(
         assert len(steps) == CONFIG.steps
 
 
-def test_mixed_precision_resumes_alike(tmp_path: Path) -> None:
-    config = dataclasses.replace(CONFIG, mixed_precision="bf16")
-    whole, plain, network = fresh_network(), fresh_network(), fresh_network()
-    train(whole, RunningMean(whole), config)
-    train(plain, RunningMean(plain), CONFIG)  # the precision is of a training, not of the process
-    kept: Any = {"checkpoint": tmp_path / "checkpoint", "resume": True}
-    with pytest.raises(Stop):
-        train(network, RunningMean(network), config, **kept, on_update=stop_at(5))
-    train(network, RunningMean(network), config, **kept)
-    assert weights_of(network) == weights_of(whole) != weights_of(plain)
-
-
 def test_stopping_often_changes_nothing(tmp_path: Path) -> None:
     whole = fresh_network()
     config = dataclasses.replace(CONFIG, checkpoint_every=1)
@@ -223,6 +211,18 @@ def test_early_stopping_keeps_the_best_weights(
     assert history.step == [2 * (n + 1) for n in range(validated)]
     assert history.validation == validations[:validated]
     assert history.stopped_early == early
+
+
+def test_a_resumed_training_has_no_more_patience_than_one_run(tmp_path: Path) -> None:
+    config = TrainingConfig(steps=20, validate_every=2, checkpoint_every=2, patience=3)
+    kept: Any = {"checkpoint": tmp_path / "checkpoint", "resume": True}
+    validations = [5.0, 1.0, *[2.0] * 8]
+    model = nn.Linear(1, 1, bias=False)
+    with pytest.raises(Stop):
+        train(model, Scripted(model, validations), config, **kept, on_update=stop_at(7))
+    history = train(model, Scripted(model, validations[3:]), config, **kept)
+    assert history.validation == validations[:5]
+    assert (history.best_step, history.stopped_early) == (4, True)
 
 
 def test_training_losses_are_means_since_the_last_validation() -> None:

@@ -10,10 +10,11 @@ from torch.nn import functional
 
 from noria.cells import Cell, State, make_cell
 from noria.errors import ShapeError, UsageError, WiringError
+from noria.feedback import Feedback
 from noria.network.scan import Backend, advance, linear, scan
 from noria.network.weights import LayerWeights
 from noria.shapes import expect_shape
-from noria.wiring import CellShape, Feedback, Wiring
+from noria.wiring import CellShape, Wiring
 
 __all__ = ["Network", "NetworkState"]
 
@@ -168,8 +169,12 @@ class Network(nn.Module):
 
         Raises:
             ShapeError: if an array disagrees with the network's sizes.
+            UsageError: if x has another dtype than the weights.
         """
         expect_shape("x", x, "BTI", I=self.wiring.input_size)
+        wanted = self.layers[0].weight_ih.dtype
+        if x.dtype != wanted:
+            raise UsageError(f"x is {x.dtype}, the network {wanted}: convert one of them")
         state = self._checked_state(state, x)
         lengths = self._checked_lengths(lengths, x)
         recurrent_masks = [
@@ -186,6 +191,8 @@ class Network(nn.Module):
 
     def step(self, x: Tensor, state: NetworkState | None = None) -> tuple[Tensor, NetworkState]:
         """Advance by one time step.
+
+        A step is a sequence of its own to dropout: in training mode each draws new masks.
 
         Args:
             x: Input at this step, shape (B, I).

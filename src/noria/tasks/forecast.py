@@ -24,6 +24,7 @@ from noria.features.frames import frame_like
 from noria.features.panel import CovariateScaler, Panel, calendar_cycles
 from noria.features.series import Columns, SeriesTable, season_lengths
 from noria.features.table import read_table
+from noria.feedback import Feedback
 from noria.runtime import read_model, write_model
 from noria.training.comparison import Comparison
 from noria.training.forecasting import (
@@ -36,7 +37,7 @@ from noria.training.loop import TrainingConfig
 from noria.training.rivals import BASELINES, compare, exhibit
 from noria.training.split import split_series
 from noria.training.windows import Origins
-from noria.wiring import Feedback, Wiring
+from noria.wiring import Wiring
 
 __all__ = ["Forecaster"]
 
@@ -194,7 +195,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             table, self.horizon, self.seasons_, self.validation_windows, self.test_windows
         )
         panel = Panel(
-            table, self.seasons_, self.horizon, self.calendar_, train_ends=split.train_ends
+            table, self.seasons_, int(self.horizon), self.calendar_, train_ends=split.train_ends
         )
         self.scaler_ = panel.scaler
         context = self.context_length or min(max(2 * max(self.seasons_, default=32), 64), 1024)
@@ -247,22 +248,17 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _recipe(self) -> Recipe:
+        settings = self._settings()
+        loop = ("steps", "learning_rate", "weight_decay", "patience", "checkpoint_every", "seed")
+        kept = ("truncation_length", "batch_size", "dropout", "recurrent_dropout")
         return Recipe(
             levels=self.levels_,
             context_length=self.context_length_,
-            truncation_length=self.truncation_length,
-            batch_size=self.batch_size,
             forks=_FORKS,
-            dropout=self.dropout,
-            recurrent_dropout=self.recurrent_dropout,
+            **{name: settings[name] for name in kept},
             training=TrainingConfig(
-                steps=self.steps,
-                learning_rate=self.learning_rate,
-                weight_decay=self.weight_decay,
-                patience=self.patience,
-                validate_every=max(1, min(100, self.steps // 10)),
-                checkpoint_every=self.checkpoint_every,
-                seed=self.seed,
+                **{name: settings[name] for name in loop},
+                validate_every=max(1, min(100, settings["steps"] // 10)),
             ),
         )
 
@@ -291,7 +287,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         for level in self.levels:
             if not (0 < level < 100 and level == int(level)):
                 raise UsageError(f"level {level}: levels are whole percentages from 1 to 99")
-        for season in self.seasons or ():
+        for season in () if self.seasons is None else self.seasons:
             if season < 2:
                 raise UsageError(f"season {season}: a season has at least 2 steps")
         unknown = set(self.baselines) - set(BASELINES)
@@ -300,7 +296,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
 
     def _find_seasons(self, table: SeriesTable) -> tuple[int, ...]:
         if self.seasons is not None:
-            return tuple(sorted(set(self.seasons)))
+            return tuple(sorted({int(season) for season in self.seasons}))
         longest = max(len(series.y) for series in table.series)
         return tuple(season for season in season_lengths(table.freq) if 3 * season <= longest)
 
@@ -514,10 +510,14 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _settings(self) -> dict[str, Any]:
-        settings: dict[str, Any] = self.get_params(deep=False)
-        if isinstance(settings["feedback"], np.ndarray):
-            settings["feedback"] = settings["feedback"].tolist()
-        return settings
+        """The arguments as plain JSON values; numpy's numbers are taken too."""
+
+        def plain(value: Any) -> Any:
+            if isinstance(value, np.ndarray | np.generic):
+                return value.tolist()
+            return [plain(part) for part in value] if isinstance(value, list | tuple) else value
+
+        return {name: plain(value) for name, value in self.get_params(deep=False).items()}
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "network_"):
@@ -528,7 +528,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         return table.from_first_observed()
 
     def _panel(self, table: SeriesTable) -> Panel:
-        return Panel(table, self.seasons_, self.horizon, self.calendar_, self.scaler_)
+        return Panel(table, self.seasons_, int(self.horizon), self.calendar_, self.scaler_)
 
     def _last_origins(self, table: SeriesTable, windows: int) -> Origins:
         if windows < 1:

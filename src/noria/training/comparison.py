@@ -90,6 +90,9 @@ class Comparison:
 
     def verdict(self) -> str:
         """In one sentence, whether memory pays on this data, by MASE or else MAE."""
+        unknown = [s.model for s in self.scores if not np.isfinite(s.mae)]
+        if unknown:
+            return f"No verdict: the error of {' and '.join(unknown)} is no number."
         name = "mase" if all(np.isfinite(s.mase) for s in self.scores) else "mae"
         own, *others = self.scores
         value = getattr(own, name)

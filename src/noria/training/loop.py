@@ -17,7 +17,6 @@ from typing import Protocol, TypeVar
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from noria.errors import ModelFileError, UsageError
@@ -43,7 +42,6 @@ class TrainingConfig:
         patience: Validations without a better one before training stops.
         checkpoint_every: Steps between two checkpoints.
         seed: Of the initial weights, the batches and the dropout.
-        mixed_precision: "no", "bf16" or "fp16"; see accelerate.
     """
 
     steps: int = 2000
@@ -54,7 +52,6 @@ class TrainingConfig:
     patience: int = 8
     checkpoint_every: int = 200
     seed: int = 0
-    mixed_precision: str = "no"
 
     def __post_init__(self) -> None:
         for name in ("steps", "validate_every", "patience", "checkpoint_every"):
@@ -173,9 +170,7 @@ def train(
         ModelFileError: if the checkpoint is damaged or belongs to other data or settings.
         ResourceError: if the disk does not take the checkpoint.
     """
-    if AcceleratorState._shared_state.get("_mixed_precision") != config.mixed_precision:
-        AcceleratorState._reset_state()  # else the first training fixes it for the whole process
-    accelerator = Accelerator(mixed_precision=config.mixed_precision)
+    accelerator = Accelerator(cpu=True)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
@@ -191,8 +186,7 @@ def train(
         torch.manual_seed(int(random_generator(config.seed, run.step).integers(2**62)))
         batch, continues = objective.batch(run.step)
         prepared.train()
-        with accelerator.autocast():
-            loss, state = objective.loss(batch, run.state if continues else None)
+        loss, state = objective.loss(batch, run.state if continues else None)
         _expect_finite("loss", float(loss.detach()), run.step + 1)
         stepper.zero_grad()
         accelerator.backward(loss)
@@ -212,7 +206,8 @@ def train(
         if on_update is not None:
             latest = run.history.validation[-1] if run.history.validation else math.nan
             on_update(Update(run.step, config.steps, float(loss.detach()), latest, rate, validated))
-        if checkpoint is not None and run.step % config.checkpoint_every == 0:
+        finished = run.step == config.steps or run.history.stopped_early
+        if checkpoint is not None and (finished or run.step % config.checkpoint_every == 0):
             write_checkpoint(checkpoint, run.checkpoint(fingerprint))
     run.keep_best()
     model.eval()

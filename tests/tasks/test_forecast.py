@@ -1,0 +1,591 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from polars.testing import assert_frame_equal
+from sklearn.base import clone
+
+from noria import Forecaster
+from noria.errors import DataError, ModelFileError, UsageError
+from noria.runtime import read_model, write_model
+from noria.training.comparison import Comparison
+from tests.tasks.series import ROLES, hourly, several, small, with_covariates
+
+COLUMNS = ["unique_id", "ds", "forecast", "lo-80", "hi-80", "lo-95", "hi-95"]
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Forecaster:
+    return small().fit(several())
+
+
+@pytest.fixture(scope="module")
+def informed() -> Forecaster:
+    return small().fit(with_covariates(), **ROLES)
+
+
+def same(one: pl.DataFrame, other: pl.DataFrame) -> None:
+    """Bit for bit."""
+    assert_frame_equal(one, other, check_exact=True)
+
+
+def weights(forecaster: Forecaster) -> dict[str, bytes]:
+    return {name: w.tobytes() for name, w in forecaster.network_.weights().items()}
+
+
+def test_arguments_are_stored_as_given() -> None:
+    levels, seasons, baselines = [90], [7], ["fnn"]
+    forecaster = Forecaster(3, levels=levels, seasons=seasons, baselines=baselines, cell="gru")
+    parameters = forecaster.get_params()
+    assert parameters["levels"] is levels
+    assert parameters["seasons"] is seasons
+    assert parameters["baselines"] is baselines
+    assert parameters["cell"] == "gru"
+    assert not [name for name in vars(forecaster) if name.endswith("_")]
+
+
+def test_sklearn_habits(fitted: Forecaster) -> None:
+    copy = clone(fitted)
+    assert copy.get_params() == fitted.get_params()
+    assert not hasattr(copy, "network_")
+    assert copy.set_params(horizon=9, cell="gru") is copy
+    assert (copy.horizon, copy.cell) == (9, "gru")
+    with pytest.raises(ValueError, match="Invalid parameter 'horison'"):
+        copy.set_params(horison=3)
+    assert repr(Forecaster(48, hidden_size=8)) == "Forecaster(hidden_size=8, horizon=48)"
+
+
+def test_fit_returns_self_and_leaves_the_arguments_alone() -> None:
+    forecaster = small(steps=1)
+    before = dict(forecaster.get_params())
+    assert forecaster.fit(several()) is forecaster
+    assert forecaster.get_params() == before
+    assert forecaster.seasons_ == (12,)
+    assert forecaster.freq_ == "1h"
+    assert forecaster.columns_.id == "unique_id"
+    assert forecaster.history_ is forecaster.network_.history
+
+
+def test_not_fitted_yet(tmp_path: Path) -> None:
+    for act in (
+        lambda f: f.predict(several()),
+        lambda f: f.evaluate(several()),
+        lambda f: f.save(tmp_path / "x.noria"),
+    ):
+        with pytest.raises(UsageError, match="not fitted yet: call fit first"):
+            act(small())
+    assert not list(tmp_path.iterdir())
+
+
+def test_forecasts_follow_each_series(fitted: Forecaster) -> None:
+    forecast = fitted.predict(several())
+    assert forecast.columns == COLUMNS
+    assert forecast["unique_id"].to_list() == ["a"] * 6 + ["b"] * 6 + ["c"] * 6
+    for name, length in [("a", 120), ("b", 80), ("c", 20)]:
+        stamps = forecast.filter(pl.col("unique_id") == name)["ds"].to_numpy()
+        np.testing.assert_array_equal(stamps, hourly(6, first=length)["ds"].to_numpy())
+    inside = forecast.select(
+        (pl.col("lo-95") <= pl.col("lo-80"))
+        & (pl.col("lo-80") <= pl.col("forecast"))
+        & (pl.col("forecast") <= pl.col("hi-80"))
+        & (pl.col("hi-80") <= pl.col("hi-95"))
+    )
+    assert inside.to_series().all()
+    assert forecast["forecast"].is_between(20, 40).all()
+
+
+def test_save_and_load_give_the_same_forecasts(fitted: Forecaster, tmp_path: Path) -> None:
+    path = tmp_path / "m.noria"
+    fitted.save(path)
+    loaded = Forecaster.load(path)
+    same(loaded.predict(several()), fitted.predict(several()))
+    same(loaded.predict(several(), horizon=15), fitted.predict(several(), horizon=15))
+    assert weights(loaded) == weights(fitted)
+    assert repr(loaded.comparison_) == repr(fitted.comparison_)
+    assert loaded.history_ == fitted.history_
+    assert loaded.trained_on_ == fitted.trained_on_
+    assert loaded.exhibits_ == fitted.exhibits_
+    again = tmp_path / "again.noria"
+    loaded.save(again)
+    assert read_model(again).sha256 == read_model(path).sha256
+
+
+def test_save_and_load_with_covariates(informed: Forecaster, tmp_path: Path) -> None:
+    informed.save(tmp_path / "m.noria")
+    data = with_covariates(ahead=6)
+    same(Forecaster.load(tmp_path / "m.noria").predict(data), informed.predict(data))
+
+
+def test_a_model_of_another_task(fitted: Forecaster, tmp_path: Path) -> None:
+    document = {"task": "tag", "wiring": fitted.network_.module.network.wiring.to_dict()}
+    write_model(tmp_path / "m.noria", document, {"a": np.zeros(1)})
+    with pytest.raises(ModelFileError, match="is a model for tag, not for forecast"):
+        Forecaster.load(tmp_path / "m.noria")
+
+
+def test_a_document_that_does_not_fit_its_weights(fitted: Forecaster, tmp_path: Path) -> None:
+    fitted.save(tmp_path / "m.noria")
+    file = read_model(tmp_path / "m.noria")
+    for change in ({"settings": {"sideways": 1}}, {"parts": {}}, {"scaler": None}):
+        document = {**file.document, **change}
+        del document["format"], document["version"]
+        write_model(tmp_path / "n.noria", document, file.weights)
+        with pytest.raises(ModelFileError, match=r"n\.noria is damaged"):
+            Forecaster.load(tmp_path / "n.noria")
+    fewer = {name: w for name, w in file.weights.items() if not name.endswith("code")}
+    document = {k: v for k, v in file.document.items() if k not in ("format", "version")}
+    write_model(tmp_path / "n.noria", document, fewer)
+    with pytest.raises(ModelFileError, match=r"n\.noria is damaged"):
+        Forecaster.load(tmp_path / "n.noria")
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow", "csv", "parquet"])
+def test_any_data_frame_gives_the_same_forecasts(
+    fitted: Forecaster, kind: str, tmp_path: Path
+) -> None:
+    frame = several()
+    given: Any = {
+        "pandas": frame.to_pandas,
+        "polars": lambda: frame,
+        "pyarrow": frame.to_arrow,
+        "csv": lambda: tmp_path / "t.csv",
+        "parquet": lambda: str(tmp_path / "t.parquet"),
+    }[kind]()
+    if kind == "csv":
+        frame.write_csv(given)
+    if kind == "parquet":
+        frame.write_parquet(given)
+    forecast = fitted.predict(given)
+    expected = pl.DataFrame if isinstance(given, str | Path) else type(given)
+    assert isinstance(forecast, expected)
+    if kind == "pandas":
+        assert isinstance(forecast, pd.DataFrame)
+        assert forecast["ds"].dtype.kind == "M"
+    same(pl.DataFrame(forecast).cast({"ds": pl.Datetime("us")}), fitted.predict(frame))
+
+
+def test_training_is_the_same_from_any_data_frame(tmp_path: Path) -> None:
+    frame = with_covariates(80)
+    frame.write_csv(tmp_path / "t.csv")
+    fits = [
+        small(steps=3).fit(data, **ROLES)
+        for data in (frame, frame.to_pandas(), frame.to_arrow(), tmp_path / "t.csv")
+    ]
+    assert all(weights(fit) == weights(fits[0]) for fit in fits)
+    assert len({fit.trained_on_["sha256"] for fit in fits}) == 1
+
+
+def test_a_series_is_forecast_the_same_alone_and_among_others(fitted: Forecaster) -> None:
+    together = fitted.predict(several())
+    for name in ("a", "b", "c"):
+        mine = pl.col("unique_id") == name
+        alone = fitted.predict(several().filter(mine))
+        assert_frame_equal(alone, together.filter(mine), rel_tol=1e-5)
+
+
+def test_a_series_that_was_not_trained_on(fitted: Forecaster) -> None:
+    other = hourly(60, "new", seed=9).with_columns(y=1000 * pl.col("y"))
+    forecast = fitted.predict(other)
+    assert set(forecast["unique_id"]) == {"new"}
+    assert forecast["forecast"].is_between(20_000, 40_000).all()
+
+
+def test_one_series_without_an_id() -> None:
+    data = hourly(100).drop("unique_id").rename({"ds": "hour", "y": "load"})
+    forecaster = small(steps=2).fit(data, time="hour", target="load")
+    forecast = forecaster.predict(data)
+    assert forecast.columns[:2] == ["unique_id", "hour"]
+    assert set(forecast["unique_id"]) == {"load"}
+
+
+def test_columns_of_other_names_and_step_numbers() -> None:
+    data = several().with_columns(step=pl.int_range(pl.len()).over("unique_id") * 5)
+    data = data.rename({"unique_id": "plant", "y": "load"})
+    forecaster = small(steps=2).fit(data, id="plant", time="step", target="load")
+    forecast = forecaster.predict(data)
+    assert forecast.columns[:2] == ["plant", "step"]
+    assert forecast["step"].to_list()[:3] == [600, 605, 610]
+    assert forecaster.freq_ == "5"
+
+
+def test_time_in_several_columns() -> None:
+    stamp = pl.col("ds").dt
+    data = hourly(100).with_columns(
+        day=stamp.day(), month=stamp.month(), year=stamp.year(), hour=stamp.hour()
+    )
+    forecaster = small(steps=2).fit(data.drop("ds"), time="year,month,day,hour")
+    assert_frame_equal(
+        forecaster.predict(data.drop("ds")).select("ds"), hourly(6, first=100).select("ds")
+    )
+
+
+def test_a_shorter_horizon_is_the_beginning_of_the_whole(fitted: Forecaster) -> None:
+    whole = fitted.predict(several())
+    first = whole.group_by("unique_id", maintain_order=True).head(2)
+    same(fitted.predict(several(), horizon=2), first)
+
+
+def test_a_longer_horizon_goes_on_from_its_medians(fitted: Forecaster) -> None:
+    data = hourly(120)
+    far = fitted.predict(data, horizon=15)
+    same(far.head(6), fitted.predict(data))
+    more = hourly(126).with_columns(y=pl.concat([data["y"], far["forecast"].head(6)]))
+    again = fitted.predict(more)
+    np.testing.assert_allclose(far["forecast"][6:12], again["forecast"], rtol=1e-5)
+    assert far["ds"].to_list() == hourly(15, first=120)["ds"].to_list()
+
+
+def test_intervals_beyond_the_trained_horizon_are_never_narrower(fitted: Forecaster) -> None:
+    far = fitted.predict(several(), horizon=20)
+    for _, series in far.group_by("unique_id"):
+        for level in (80, 95):
+            for end, sign in ((f"lo-{level}", -1), (f"hi-{level}", 1)):
+                apart = sign * (series[end] - series["forecast"]).to_numpy()
+                assert (apart >= 0).all()
+                for first in (6, 12, 18):
+                    assert (apart[first : first + 6] >= apart[first - 1]).all()
+
+
+def test_levels_are_those_asked_for(fitted: Forecaster) -> None:
+    whole = fitted.predict(several())
+    fewer = fitted.predict(several(), levels=[95])
+    same(fewer, whole.drop("lo-80", "hi-80"))
+    assert fitted.predict(several(), levels=()).columns == COLUMNS[:3]
+    assert fitted.predict(several(), levels=(50,)).columns[3:] == ["lo-50", "hi-50"]
+    with pytest.raises(UsageError, match="level 90 was not trained; this model has 50, 80, 95"):
+        fitted.predict(several(), levels=(90,))
+    with pytest.raises(UsageError, match="horizon is 0"):
+        fitted.predict(several(), horizon=0)
+
+
+def test_missing_values_and_rows() -> None:
+    holes = pl.int_range(pl.len()) % 7 == 3
+    data = several().with_columns(y=pl.when(holes).then(None).otherwise(pl.col("y")))
+    forecaster = small(steps=5).fit(data)
+    forecast = forecaster.predict(data)
+    assert forecast["forecast"].is_finite().all()
+    # a row that is not there is a missing value
+    absent = data.filter(pl.col("y").is_not_null())
+    same(forecaster.predict(absent), forecast)
+    # a series begins with its first value, wherever its rows begin
+    late = pl.concat(
+        [hourly(5, "d").with_columns(y=pl.lit(None, pl.Float64)), hourly(50, "d", first=5)]
+    )
+    same(forecaster.predict(late), forecaster.predict(late.tail(50)))
+
+
+def test_a_long_gap_and_a_constant_series() -> None:
+    gap = pl.int_range(pl.len()).is_between(30, 60)
+    data = pl.concat(
+        [
+            hourly(100, "gap").with_columns(y=pl.when(gap).then(None).otherwise(pl.col("y"))),
+            hourly(100, "constant").with_columns(y=pl.lit(0.1)),
+        ]
+    )
+    forecaster = small(steps=5).fit(data)
+    forecast = forecaster.predict(data)
+    assert forecast["forecast"].is_finite().all()
+    assert forecaster.comparison_ is not None
+    assert np.isfinite(forecaster.comparison_.scores[0].mase)
+
+
+def test_nothing_but_constant_series(tmp_path: Path) -> None:
+    data = hourly(100).with_columns(y=pl.lit(0.1))
+    forecaster = small(steps=5, baselines=("fnn", "seasonal_naive")).fit(data)
+    assert forecaster.comparison_ is not None
+    assert np.isnan(forecaster.comparison_.scores[0].mase)
+    assert "MAE" in forecaster.comparison_.verdict()
+    forecaster.save(tmp_path / "m.noria")
+    assert repr(Forecaster.load(tmp_path / "m.noria").comparison_) == repr(forecaster.comparison_)
+
+
+def test_covariates_of_every_kind_make_a_difference(informed: Forecaster) -> None:
+    data = with_covariates(ahead=6)
+    forecast = informed.predict(data)
+    assert informed.categories_ == {
+        "sky": ("blue", "grey"), "school": ("open", "shut"), "town": ("Rome",),
+    }  # fmt: skip
+    last = pl.int_range(pl.len()) == 119
+    coming = pl.int_range(pl.len()) == 122
+    changes = {
+        "rain": pl.when(last).then(9.0).otherwise(pl.col("rain")).alias("rain"),
+        "sky": pl.when(last).then(pl.lit("red")).otherwise(pl.col("sky")).alias("sky"),
+        "holiday": pl.when(coming).then(9.0).otherwise(pl.col("holiday")).alias("holiday"),
+        "school": pl.when(coming).then(pl.lit("?")).otherwise(pl.col("school")).alias("school"),
+        "size": pl.lit(7.5).alias("size"),
+    }
+    for name, change in changes.items():
+        other = informed.predict(data.with_columns(change))
+        differ = (other["forecast"] != forecast["forecast"]).to_list()
+        if name in ("holiday", "school"):
+            assert differ == [False, False, True, False, False, False], name
+        else:
+            assert all(differ), name
+
+
+def test_a_covariate_that_drives_the_series_is_used() -> None:
+    data = with_covariates(400, ahead=6)
+    forecaster = small(steps=150, learning_rate=0.01).fit(data, **ROLES)
+
+    def forecast(holiday: float) -> Any:
+        ahead = pl.int_range(pl.len()) >= 400
+        change = pl.when(ahead).then(holiday).otherwise(pl.col("holiday")).alias("holiday")
+        return forecaster.predict(data.with_columns(change))["forecast"]
+
+    assert (forecast(1.0) - forecast(0.0)).mean() == pytest.approx(4, abs=1.5)
+
+
+def test_missing_future_covariates_are_named(informed: Forecaster) -> None:
+    for ahead, horizon in [(0, 6), (5, 6), (6, 7)]:
+        with pytest.raises(DataError) as caught:
+            informed.predict(with_covariates(ahead=ahead), horizon=horizon)
+        last = hourly(1, first=120 + horizon - 1)["ds"][0].isoformat()
+        assert str(caught.value).startswith(
+            f"series 'a': holiday, school must be given for all {horizon} steps to forecast, until"
+            f" {last}"
+        )
+        assert str(caught.value).endswith("append rows with an empty y")
+    assert len(informed.predict(with_covariates(ahead=5), horizon=5)) == 5
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn_tanh", "rnn_relu"])
+def test_every_cell_trains(cell: str) -> None:
+    check_trained(small(cell=cell, steps=4))
+
+
+@pytest.mark.parametrize(
+    "feedback",
+    [
+        "none", "direct", "lateral", "direct+lateral", "indirect", "full", "direct + indirect",
+        ["direct", "full"], np.tril(np.ones((2, 2), bool)),
+    ],
+)  # fmt: skip
+def test_every_feedback_trains(feedback: Any) -> None:
+    check_trained(small(feedback=feedback, num_layers=2, steps=4))
+
+
+def check_trained(forecaster: Forecaster) -> None:
+    data = hourly(100)
+    forecaster.fit(data)
+    assert np.isfinite(forecaster.history_.validation).all()
+    trained = weights(forecaster)
+    untrained = weights(clone(forecaster).set_params(learning_rate=1e-30, weight_decay=0).fit(data))
+    assert trained.keys() == untrained.keys()
+    assert {name for name in trained if trained[name] == untrained[name]} == set()
+    forecast = forecaster.predict(data)
+    assert forecast["forecast"].is_finite().all()
+
+
+def test_every_baseline() -> None:
+    forecaster = small(steps=3, baselines=("fnn", "seasonal_naive", "auto_ets")).fit(hourly(100))
+    comparison = forecaster.comparison_
+    assert comparison is not None
+    assert [score.model for score in comparison.scores] == [
+        "network", "fnn", "seasonal_naive", "auto_ets",
+    ]  # fmt: skip
+    network, fnn = comparison.scores[:2]
+    assert network.parameters == forecaster.network_.module.parameter_count
+    assert fnn.parameters == pytest.approx(network.parameters, rel=0.05)
+    assert forecaster.fnn_ is not None
+    assert not forecaster.fnn_.module.remembers
+
+
+def test_the_comparison_is_of_the_last_windows() -> None:
+    data = pl.concat([hourly(120), hourly(70, "b", seed=3)])
+    forecaster = small(steps=3, test_windows=2).fit(data)
+    comparison = forecaster.comparison_
+    assert comparison is not None
+    assert (comparison.windows, comparison.series, comparison.horizon) == (4, 2, 6)
+    errors = []
+    for name, length in [("a", 120), ("b", 70)]:
+        mine = data.filter(pl.col("unique_id") == name)
+        for first in (length - 12, length - 6):
+            forecast = forecaster.predict(mine.head(first))["forecast"]
+            errors.append((forecast - mine["y"][first : first + 6]).abs().mean())
+    assert comparison.scores[0].mae == pytest.approx(np.mean(errors), rel=1e-5)
+    assert len(forecaster.exhibits_) == 4
+
+
+def test_evaluate_is_the_comparison_on_other_data(fitted: Forecaster) -> None:
+    data = pl.concat([hourly(60, "x", seed=8), hourly(50, "y", seed=9)])
+    comparison = fitted.evaluate(data, windows=2)
+    assert isinstance(comparison, Comparison)
+    assert [score.model for score in comparison.scores] == ["network", "seasonal_naive"]
+    assert (comparison.windows, comparison.series) == (4, 2)
+    with pytest.raises(DataError, match="series 'y' has 50 time steps; 9 windows of 6 need at"):
+        fitted.evaluate(data, windows=9)
+    with pytest.raises(UsageError, match="windows is 0"):
+        fitted.evaluate(data, windows=0)
+
+
+def test_no_windows_for_a_comparison(tmp_path: Path) -> None:
+    forecaster = small(steps=2, test_windows=0).fit(hourly(60))
+    assert forecaster.comparison_ is None
+    assert forecaster.exhibits_ == []
+    forecaster.save(tmp_path / "m.noria")
+    assert Forecaster.load(tmp_path / "m.noria").comparison_ is None
+
+
+def test_a_seed_is_a_training(fitted: Forecaster) -> None:
+    torch.manual_seed(123)
+    again = small().fit(several())
+    assert weights(again) == weights(fitted)
+    same(again.predict(several()), fitted.predict(several()))
+    other = small(seed=1).fit(several())
+    assert all(w != weights(fitted)[name] for name, w in weights(other).items())
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_cross_validation(refit: bool) -> None:
+    data = pl.concat([hourly(90), hourly(70, "b", seed=3)])
+    frame = small(steps=3).cross_validation(data, windows=3, stride=4, refit=refit)
+    assert frame.columns == ["unique_id", "ds", "cutoff", "y", *COLUMNS[2:]]
+    assert len(frame) == 3 * 2 * 6
+    for name, length in [("a", 90), ("b", 70)]:
+        mine = frame.filter(pl.col("unique_id") == name)
+        truth = data.filter(pl.col("unique_id") == name)
+        cutoffs = mine["cutoff"].unique().sort().to_list()
+        firsts = [length - 6 - 8, length - 6 - 4, length - 6]
+        assert cutoffs == [truth["ds"][first - 1] for first in firsts]
+        for cutoff, first in zip(cutoffs, firsts, strict=True):
+            window = mine.filter(pl.col("cutoff") == cutoff)
+            assert window["ds"].to_list() == truth["ds"][first : first + 6].to_list()
+            assert window["y"].to_list() == truth["y"][first : first + 6].to_list()
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_cross_validation_never_looks_past_a_cutoff(refit: bool) -> None:
+    data = with_covariates(90)
+    model = small(steps=3)
+    frame = model.cross_validation(data, windows=3, refit=refit, **ROLES)
+    for known in (72, 78, 84):
+        late = pl.int_range(pl.len()) >= known
+        spoilt = data.with_columns(
+            y=pl.when(late).then(1e5).otherwise(pl.col("y")),
+            rain=pl.when(late).then(-1e5).otherwise(pl.col("rain")),
+        )
+        other = model.cross_validation(spoilt, windows=3, refit=refit, **ROLES)
+        made_by_then = pl.col("cutoff") <= data["ds"][known - 1]
+        assert other.filter(made_by_then)["forecast"].len() > 0
+        same(other.filter(made_by_then).drop("y"), frame.filter(made_by_then).drop("y"))
+    assert not hasattr(model, "network_")
+
+
+def test_refitting_uses_what_came_in_the_meantime() -> None:
+    data = hourly(90)
+    once = small(steps=3).cross_validation(data, windows=2)
+    again = small(steps=3).cross_validation(data, windows=2, refit=True)
+    same(once.head(6), again.head(6))
+    assert (once["forecast"][6:] != again["forecast"][6:]).all()
+    # the last fit of all is on everything but the last horizon
+    fit = small(steps=3, test_windows=0, baselines=()).fit(data.head(84))
+    np.testing.assert_allclose(again["forecast"][6:], fit.predict(data.head(84))["forecast"])
+
+
+def test_cross_validation_of_other_frames_and_of_too_little() -> None:
+    frame = small(steps=1).cross_validation(hourly(60).to_pandas(), windows=1)
+    assert isinstance(frame, pd.DataFrame)
+    with pytest.raises(DataError, match="series 'a' has 60 time steps, all of them among the last"):
+        small(steps=1).cross_validation(hourly(60), windows=10)
+    for bad in ({"windows": 0}, {"stride": 0}):
+        with pytest.raises(UsageError, match="windows and stride must be at least 1"):
+            small(steps=1).cross_validation(hourly(60), **bad)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"horizon": 0}, "horizon is 0: it must be at least 1"),
+        ({"hidden_size": 0}, "hidden_size is 0"),
+        ({"num_layers": 0}, "num_layers is 0"),
+        ({"batch_size": -1}, "batch_size is -1"),
+        ({"steps": 0}, "steps is 0"),
+        ({"patience": 0}, "patience is 0"),
+        ({"truncation_length": 0}, "truncation_length is 0"),
+        ({"checkpoint_every": 0}, "checkpoint_every is 0"),
+        ({"context_length": 0}, "context_length is 0"),
+        ({"validation_windows": 0}, "validation_windows is 0"),
+        ({"test_windows": -1}, "test_windows is -1: it must be 0 or more"),
+        ({"levels": (80, 100)}, "level 100: levels are whole percentages from 1 to 99"),
+        ({"levels": (0.8,)}, r"level 0\.8: levels are whole percentages"),
+        ({"seasons": (1,)}, "season 1: a season has at least 2 steps"),
+        ({"baselines": ("arima",)}, "baseline 'arima' is none of fnn, seasonal_naive, auto_ets"),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": 2**64}, "seed is 18446744073709551616"),
+        ({"weight_decay": -1}, "weight_decay is -1"),
+        ({"learning_rate": 0}, "learning_rate"),
+        ({"dropout": 1}, "dropout is 1"),
+        ({"recurrent_dropout": -0.1}, r"recurrent_dropout is -0\.1"),
+        ({"cell": "lstmm"}, "cell 'lstmm' is unknown, expected one of lstm, gru"),
+        ({"feedback": "sideways"}, "feedback 'sideways'"),
+    ],
+)
+def test_settings_that_cannot_be_meant(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        small(**settings).fit(hourly(60))
+
+
+def test_settings_of_numpy_numbers(tmp_path: Path) -> None:
+    settings = {"horizon": np.int64(6), "hidden_size": np.int32(8), "seasons": np.array([12])}
+    forecaster = small(steps=2, **settings, levels=np.array([80, 95])).fit(hourly(60))
+    forecaster.save(tmp_path / "m.noria")
+    same(Forecaster.load(tmp_path / "m.noria").predict(hourly(60)), forecaster.predict(hourly(60)))
+
+
+def test_seasons_are_found_in_the_frequency() -> None:
+    forecaster = small(steps=1, seasons=None).fit(hourly(24 * 8))
+    assert forecaster.seasons_ == (24,)
+    assert small(steps=1, seasons=None).fit(hourly(60)).seasons_ == ()
+    assert small(steps=1, seasons=()).fit(hourly(24 * 8)).seasons_ == ()
+
+
+def shifting(length: int, seed: int) -> pl.DataFrame:
+    """A wave with noise on a level that jumps now and then."""
+    random = np.random.default_rng(seed)
+    jumps = np.where(random.random(length) < 0.01, random.normal(0, 15, length), 0)
+    frame = hourly(length, f"s{seed}", seed=seed)
+    return frame.with_columns(y=frame["y"] + pl.Series(jumps.cumsum()))
+
+
+def test_it_learns_what_a_season_before_does_not_tell() -> None:
+    data = pl.concat(shifting(600, seed) for seed in range(4))
+    settings: dict[str, Any] = {
+        "horizon": 12, "test_windows": 10, "batch_size": 16, "hidden_size": 16,
+    }  # fmt: skip
+    trained = small(steps=200, learning_rate=0.01, **settings).fit(data)
+    untrained = small(steps=1, learning_rate=1e-30, **settings).fit(data)
+    assert trained.comparison_ is not None
+    assert untrained.comparison_ is not None
+    network, naive = trained.comparison_.scores
+    before = untrained.comparison_.scores[0]
+    assert network.mase < 0.88 * naive.mase
+    assert network.crps < 0.75 * naive.crps
+    assert network.mase < 0.85 * before.mase
+    assert network.crps < 0.85 * before.crps
+    assert network.coverage[80] == pytest.approx(0.8, abs=0.1)
+    assert "Memory pays here" in trained.comparison_.verdict()
+    history = trained.history_
+    assert min(history.validation) < 0.9 * history.validation[0]
+
+
+def test_the_real_air_of_beijing(shared_data: Path) -> None:
+    forecaster = small(steps=10, horizon=24, seasons=None)
+    path = shared_data / "series" / "beijing-pm25.csv"
+    forecaster.fit(
+        path,
+        time="year,month,day,hour",
+        target="pm2.5",
+        past=["DEWP", "TEMP", "PRES", "cbwd", "Iws", "Is", "Ir"],
+    )
+    assert forecaster.seasons_ == (24, 168)
+    assert forecaster.categories_ == {"cbwd": ("NE", "NW", "SE", "cv")}
+    assert forecaster.trained_on_["rows"] == 43_800
+    forecast = forecaster.predict(path)
+    assert forecast["ds"].to_list()[0].isoformat() == "2015-01-01T00:00:00"
+    assert forecast["forecast"].is_between(-100, 900).all()

@@ -165,7 +165,7 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     "output is the data": (fit("good.csv", "--output", "./good.csv"), 2, "good.csv is what is rea"),
     "output is a device": (fit("good.csv", "--output", "/dev/null"), 2, "/dev/null is no ordinary"),
     "log folder is a file": (fit("good.csv", "--log-dir", "m.noria"), 4, "m.noria: File exists"),
-    "unknown flag": (fit("good.csv", "--hiden", "3"), 2, "--hiden. Did you mean --hidden-size?"),
+    "unknown flag": (fit("good.csv", "--hiden-size", "3"), 2, "size. Did you mean --hidden-size?"),
     "no data": (["fit", "forecast", "-o", "x.noria"], 2, "parameter DATA requires an argument"),
     "no output": (["fit", "forecast", "good.csv"], 2, "--output requires an argument"),
     "one thing too many": (fit("good.csv", "more.csv"), 2, "more.csv"),
@@ -237,22 +237,37 @@ def test_bad_input_is_told_in_one_line(
     assert {file: file.stat().st_mtime_ns for file in here.iterdir()} == before
 
 
-def test_a_full_disk(
-    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("arguments", "before", "file"),
+    [
+        (fit("good.csv"), 0, "x.noria.checkpoint"),
+        (fit("good.csv"), 1, "x.noria"),
+        (["predict", "m.noria", "good.csv", "-o", "x.csv"], 0, "x.csv"),
+        (["report", "m.noria", "-o", "x.html"], 0, "x.html"),
+    ],
+)
+def test_a_disk_that_is_full_after_so_many_files(
+    here: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    before: int,
+    file: str,
 ) -> None:
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    synced = []
 
-    before = set(here.iterdir())
-    monkeypatch.setattr("noria.runtime.files.os.fsync", full)
-    for arguments, name in [
-        (fit("good.csv"), "x.noria"),
-        (["predict", "m.noria", "good.csv", "-o", "x.csv"], "x.csv"),
-        (["report", "m.noria", "-o", "x.html"], "x.html"),
-    ]:
-        message = f"noria: {name} cannot be written: No space left on device\n"
-        assert result(capsys, arguments) == (4, "", message)
-        assert set(here.iterdir()) == before
+    def fsync(descriptor: int) -> None:
+        synced.append(descriptor)
+        if len(synced) > 2 * before:  # the file and its folder
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    there = set(here.iterdir())
+    monkeypatch.setattr("noria.runtime.files.os.fsync", fsync)
+    message = f"noria: {file} cannot be written: No space left on device\n"
+    assert result(capsys, arguments) == (4, "", message)
+    # the training is not lost
+    left = {here / "x.noria.checkpoint"} if before else set()
+    assert set(here.iterdir()) - there == left
 
 
 @pytest.mark.parametrize(
@@ -424,9 +439,7 @@ json = true
 """
 
 
-def test_a_config_file_is_the_same_as_flags(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_config_file_is_the_same_as_flags(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "c.toml").write_text(CONFIG)
     flags = fit(
         "good.csv", "--level", "70,90", "--baselines", "seasonal_naive,fnn", "--cell", "gru",
@@ -514,7 +527,8 @@ def test_a_reader_that_has_had_enough(here: Path) -> None:
     process.stdout.readline()
     process.stdout.close()
     assert process.stderr is not None
-    assert process.stderr.read() == ""
+    with process.stderr as errors:
+        assert errors.read() == ""
     assert process.wait() == 0
 
 
@@ -523,7 +537,7 @@ def test_standard_output_that_is_full(here: Path) -> None:
     with Path("/dev/full").open("w") as full:
         process = noria("predict", "m.noria", "good.csv", stdout=full)
         _, err = process.communicate()
-    assert (process.returncode, err) == (4, "noria: output: No space left on device\n")
+    assert (process.returncode, err) == (4, "noria: standard output: No space left on device\n")
 
 
 LONG = [

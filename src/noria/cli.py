@@ -29,6 +29,9 @@ __all__ = ["app", "main"]
 
 _OUT_OF_MEMORY = ResourceError("out of memory: take a smaller batch, network or file")
 
+_STAMP = "%Y-%m-%dT%H:%M:%S%.f"
+"""Timestamps in CSV, with a fraction of a second only where there is one."""
+
 _TASKS = {"forecast": ("noria.tasks.forecast", "Forecaster")}
 
 app = App(
@@ -36,7 +39,10 @@ app = App(
     help="Recurrent neural networks: train one, ask it, stream it.",
     version=__version__,
     help_format="plaintext",
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
+app.meta.suppress_keyboard_interrupt = False
 fit_app = App(name="fit", help="Train a model on your data.")
 app.command(fit_app)
 
@@ -259,7 +265,7 @@ def predict(
     levels = None if level is None else _integers("level", level)
     frame = _load(model).predict(data, horizon=horizon, levels=levels)
     if output is None:
-        sys.stdout.write(frame.write_ndjson() if json else frame.write_csv())
+        sys.stdout.write(frame.write_ndjson() if json else frame.write_csv(datetime_format=_STAMP))
         return
     from noria.runtime.files import replace_file
 
@@ -267,7 +273,7 @@ def predict(
     if output.suffix == ".parquet":
         frame.write_parquet(table)
     else:
-        frame.write_csv(table)
+        frame.write_csv(table, datetime_format=_STAMP)
     replace_file(output, table.getvalue())
 
 
@@ -480,11 +486,12 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"\nnoria: interrupted{goes_on}", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        # whoever read our output has had enough; keep Python from complaining at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # whoever read it has had enough
         sys.exit(0)
     except OSError as error:
-        _leave(ResourceError(f"{error.filename or 'output'}: {error.strerror or error}"))
+        if error.filename is None:
+            _drop_output()
+        _leave(ResourceError(f"{error.filename or 'standard output'}: {error.strerror or error}"))
     except Exception as error:
         # torch has no error of its own for this
         if "can't allocate memory" in str(error):
@@ -501,6 +508,11 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
+
+
+def _drop_output() -> None:
+    """Keep Python from trying once more, and complaining, at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _leave(error: NoriaError) -> NoReturn:

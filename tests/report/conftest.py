@@ -76,7 +76,7 @@ def document() -> dict[str, Any]:
             "training_rows": 1000,
             "validation_windows": 1,
             "test_windows": 1,
-            "sha256": "ab" * 32,
+            "data_sha256": "ab" * 32,
         },
         "comparison": {
             "windows": 6,

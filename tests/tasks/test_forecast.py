@@ -178,7 +178,7 @@ def test_training_is_the_same_from_any_data_frame(tmp_path: Path) -> None:
         for data in (frame, frame.to_pandas(), frame.to_arrow(), tmp_path / "t.csv")
     ]
     assert all(weights(fit) == weights(fits[0]) for fit in fits)
-    assert len({fit.trained_on_["sha256"] for fit in fits}) == 1
+    assert len({fit.trained_on_["data_sha256"] for fit in fits}) == 1
 
 
 def test_a_series_is_forecast_the_same_alone_and_among_others(fitted: Forecaster) -> None:
@@ -572,6 +572,23 @@ def test_it_learns_what_a_season_before_does_not_tell() -> None:
     assert "Memory pays here" in trained.comparison_.verdict()
     history = trained.history_
     assert min(history.validation) < 0.9 * history.validation[0]
+
+
+def test_it_remembers_what_no_window_of_the_series_shows() -> None:
+    random = np.random.default_rng(0)
+    rain = random.integers(0, 2, 800).astype(float)
+    y = 20 + random.normal(0, 0.3, 800)
+    y[3:] += 5 * rain[:-3]
+    data = hourly(800).with_columns(y=pl.Series(y), rain=pl.Series(rain))
+    settings: dict[str, Any] = {
+        "horizon": 3, "seasons": (), "hidden_size": 16, "steps": 300, "learning_rate": 0.01,
+        "dropout": 0.0, "recurrent_dropout": 0.0, "test_windows": 20, "baselines": ("fnn",),
+    }  # fmt: skip
+    comparison = small(**settings).fit(data, past=["rain"]).comparison_
+    assert comparison is not None
+    network, fnn = comparison.scores
+    assert network.mase < 0.6 * fnn.mase
+    assert "Memory pays here" in comparison.verdict()
 
 
 def test_the_real_air_of_beijing(shared_data: Path) -> None:

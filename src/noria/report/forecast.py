@@ -50,7 +50,7 @@ _TRAINED_ON = {
     "training_rows": "training rows",
     "validation_windows": "validation windows",
     "test_windows": "held-out windows",
-    "sha256": "SHA-256 of the data",
+    "data_sha256": "SHA-256 of the data",
 }
 
 _PARTS = {"network": "network", "fnn": "feed-forward rival"}

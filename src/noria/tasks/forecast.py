@@ -206,7 +206,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             "training_rows": int(split.train_ends.sum()),
             "validation_windows": split.validation_windows,
             "test_windows": split.test_windows,
-            "sha256": table.sha256(),
+            "data_sha256": table.sha256(),
         }
         recipe = self._recipe()
         cells = [make_cell(self.cell, self.hidden_size)] * self.num_layers
@@ -216,7 +216,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             split,
             recipe,
             title="network",
-            trained_on=self.trained_on_["sha256"],
+            trained_on=self.trained_on_["data_sha256"],
             checkpoint=checkpoint,
             resume=resume,
             log_dir=log_dir,
@@ -234,7 +234,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
                 recipe,
                 title="fnn",
                 window=window,
-                trained_on=self.trained_on_["sha256"],
+                trained_on=self.trained_on_["data_sha256"],
                 checkpoint=checkpoint and checkpoint.with_name(checkpoint.name + "-fnn"),
                 resume=resume,
                 log_dir=log_dir and log_dir / "fnn",

@@ -18,11 +18,11 @@ import numpy as np
 import polars as pl
 import pytest
 from safetensors.numpy import save_file
-from tests.tasks.series import SEASON, hourly
 
 from noria import Forecaster, cli
 from noria.cli import main
 from noria.runtime import ModelFile, read_model
+from tests.tasks.series import SEASON, hourly
 
 FAST = [
     *("--horizon", "6", "--hidden-size", "4", "--steps", "3", "--season", str(SEASON)),
@@ -136,8 +136,7 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     "infinite value": (fit("infinite.csv"), 3, "row 8, column 'y': the number is infinite"),
     "too short": (
         fit("short.csv"), 3,
-        "series 'y' has 19 time steps; a horizon of 6 with 1 windows for validation and 1 for the"
-        " comparison needs at least 30: give more data or a shorter horizon",
+        "series 'y' has 19 time steps; a horizon of 6 with 1 windows for validation and 1 for the",
     ),
     "no target at all": (fit("missing.csv"), 3, "series 'y' has no observed target; fill it in"),
     "same column twice": (fit("good.csv", "--past", "y"), 2, "column 'y' is named twice: as targ"),
@@ -189,9 +188,9 @@ BAD: dict[str, tuple[list[str], int, str]] = {
         "baseline 'arima' is none of fnn, seasonal_naive, auto_ets",
     ),
     "no model": (["predict", "no.noria", "good.csv"], 3, "no.noria: there is no such model file"),
-    "folder as model": (["predict", "folder", "good.csv"], 3, "folder: there is no such model file"),
+    "folder as model": (["predict", "folder", "good.csv"], 3, "folder: there is no such model"),
     "damaged model": (["predict", "damaged.noria", "good.csv"], 3, "damaged.noria is damaged: its"),
-    "truncated model": (["predict", "cut.noria", "good.csv"], 3, "cut.noria is damaged or no model"),
+    "truncated model": (["predict", "cut.noria", "good.csv"], 3, "cut.noria is damaged or no mod"),
     "empty model": (["info", "empty.csv"], 3, "empty.csv is damaged or no model file"),
     "data as model": (["report", "good.csv"], 3, "good.csv is damaged or no model file"),
     "foreign model": (
@@ -521,15 +520,15 @@ def noria(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(program, env=environment, **{**pipes, **options})
 
 
-def test_a_reader_that_has_had_enough(here: Path) -> None:
-    process = noria("predict", "m.noria", "good.csv", "--horizon", "3000")
+@pytest.mark.parametrize("steps", ["6", "3000"])
+def test_a_reader_that_has_had_enough(here: Path, steps: str) -> None:
+    process = noria("predict", "m.noria", "good.csv", "--horizon", steps)
     assert process.stdout is not None
-    process.stdout.readline()
     process.stdout.close()
     assert process.stderr is not None
     with process.stderr as errors:
-        assert errors.read() == ""
-    assert process.wait() == 0
+        told = errors.read()
+    assert (process.wait(), told) == (0, "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")

@@ -264,6 +264,20 @@ def test_levels_are_those_asked_for(fitted: Forecaster) -> None:
         fitted.predict(several(), horizon=0)
 
 
+@pytest.mark.parametrize("role", ["id", "time"])
+@pytest.mark.parametrize("name", ["forecast", "cutoff", "y"])
+def test_columns_that_would_stand_twice_in_the_result(role: str, name: str) -> None:
+    taken = {"id": "unique_id", "time": "ds"}[role]
+    data = hourly(100).rename({"y": "load"}).rename({taken: name})
+    with pytest.raises(UsageError, match=f"column '{name}' has the name of a result; rename it"):
+        small().fit(data, target="load", **{role: name})
+
+
+def test_levels_in_any_order_and_form() -> None:
+    forecaster = small(steps=1, levels=(95, 80.0, 80)).fit(hourly(60))
+    assert forecaster.predict(hourly(60)).columns == COLUMNS
+
+
 def test_missing_values_and_rows() -> None:
     holes = pl.int_range(pl.len()) % 7 == 3
     data = several().with_columns(y=pl.when(holes).then(None).otherwise(pl.col("y")))

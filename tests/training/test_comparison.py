@@ -39,7 +39,7 @@ def test_scores_are_those_of_utilsforecast() -> None:
     for number, level in enumerate((95, 80, 50)):
         frame[f"m-lo-{level}"] = quantiles[..., number].ravel()
         frame[f"m-hi-{level}"] = quantiles[..., -1 - number].ravel()
-    for number, q in enumerate(quantile_grid(LEVELS)):
+    for number in range(7):
         frame[f"q{number}"] = quantiles[..., number].ravel()
     train = pd.DataFrame({"unique_id": np.repeat(np.arange(R), 40), "y": history.ravel()})
     assert found.mae == pytest.approx(losses.mae(frame, ["m"])["m"].mean())
@@ -76,9 +76,12 @@ def test_baselines_have_the_quantiles_of_the_grid() -> None:
             "Memory pays here: network has the lowest MASE, 0.8.",
         ),
         (
-            [a_score("network", 3, 0.8), a_score("fnn", 2, 0.7), a_score("auto_ets", 2, 0.8)],
-            "Memory does not pay here: fnn and auto_ets did no worse than network"
-            " (MASE 0.7 against 0.8).",
+            [a_score("network", 3, 0.8), a_score("fnn", 2, 0.7), a_score("auto_ets", 2, 0.9)],
+            "Memory does not pay here: fnn did no worse than network (MASE 0.7 against 0.8).",
+        ),
+        (
+            [a_score("network", 3, 0.8), a_score("fnn", 2, 0.9), a_score("auto_ets", 2, 0.8)],
+            "Memory does not pay here: auto_ets did no worse than network (MASE 0.8 against 0.8).",
         ),
         (
             [a_score("network", 3, 0.8), a_score("fnn", 3.5), a_score("auto_ets", 4, 0.7)],
@@ -90,6 +93,11 @@ def test_baselines_have_the_quantiles_of_the_grid() -> None:
 )
 def test_verdicts(scores: list[Score], verdict: str) -> None:
     assert compared(*scores).verdict() == verdict
+
+
+def test_every_model_that_did_no_worse_is_named() -> None:
+    scores = [a_score("network", 3, 0.8), a_score("fnn", 2, 0.7), a_score("auto_ets", 2, 0.8)]
+    assert "fnn and auto_ets did no worse than network (MASE 0.7" in compared(*scores).verdict()
 
 
 @pytest.mark.parametrize("bad", [0, 1])

@@ -76,7 +76,7 @@ def test_too_short_series_are_named() -> None:
         " validation and 1 for the comparison needs at least 19: give more data or a shorter"
         " horizon"
     )
-    with pytest.raises(DataError, match="^series 's0' has 9 time steps; a horizon of 4"):
+    with pytest.raises(DataError, match=r"^series 's0' has 9 time steps; a horizon of 4"):
         split_series(table(9), 4, (7,), 1, 1)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,7 @@ def test_pieces_follow_each_other_in_time() -> None:
         if step % 3 == 2:
             for parts in seen.values():
                 series = parts[0][0]
-                for before, after in zip(parts, parts[1:], strict=False):
+                for before, after in itertools.pairwise(parts):
                     assert after[:2] == (series, before[1] + before[2])
                 end = int(made.train_ends[series])
                 assert sum(part[2] for part in parts) == min(end, 20)

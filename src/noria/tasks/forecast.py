@@ -41,6 +41,9 @@ from noria.wiring import Wiring
 
 __all__ = ["Forecaster"]
 
+_RESULTS = ("cutoff", "y", "forecast")
+"""Columns of the results besides the id and the time."""
+
 _FORKS = 16
 """Forecasts made from each piece of a training stretch."""
 
@@ -185,6 +188,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         log_dir: Path | None = None,
         progress: bool = False,
     ) -> Self:
+        for name in (table.columns.id, table.columns.time):
+            if name in _RESULTS:
+                raise UsageError(f"column {name!r} has the name of a result; rename it")
         self.freq_ = table.freq
         self.columns_ = table.columns
         self.categories_ = table.categories
@@ -573,6 +579,6 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         columns["forecast"] = quantiles[:, middle]
         for level in levels:
             number = 1 + self.levels_.index(level)
-            columns[f"lo-{level}"] = quantiles[:, middle - number]
-            columns[f"hi-{level}"] = quantiles[:, middle + number]
+            columns[f"lo-{level:g}"] = quantiles[:, middle - number]
+            columns[f"hi-{level:g}"] = quantiles[:, middle + number]
         return frame_like(data, columns)

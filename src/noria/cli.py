@@ -208,6 +208,8 @@ def forecast(
         seed=seed,
     )
     checkpoint = output.with_name(output.name + ".checkpoint")
+    if resume and not checkpoint.exists():
+        print(f"noria: no checkpoint {checkpoint}; training from the start", file=sys.stderr)
     forecaster.fit(
         data,
         time=time,

@@ -620,3 +620,8 @@ def test_the_real_air_of_beijing(shared_data: Path) -> None:
     forecast = forecaster.predict(path)
     assert forecast["ds"].to_list()[0].isoformat() == "2015-01-01T00:00:00"
     assert forecast["forecast"].is_between(-100, 900).all()
+
+
+def test_data_of_a_coarser_step_is_refused(fitted: Forecaster) -> None:
+    with pytest.raises(DataError, match="a value every 24 steps of 1h and none between"):
+        fitted.predict(hourly(24 * 9).gather_every(24))

@@ -320,6 +320,16 @@ class SeriesTable:
         pairs = zip(self.series, values, strict=True)
         return replace(self, series=tuple(extend(series, more) for series, more in pairs))
 
+    def common_stride(self) -> int:
+        """How many steps lie between observed targets, at the least and everywhere.
+
+        Returns:
+            1 for a grid that is in use; n where only every n-th step is ever observed; 0 where
+            no series has two values.
+        """
+        gaps = [np.diff(np.flatnonzero(np.isfinite(series.y))) for series in self.series]
+        return int(np.gcd.reduce(np.concatenate(gaps)))
+
     def require_future(self, steps: int) -> None:
         """Check that what is known in advance reaches so many steps past each series' end.
 

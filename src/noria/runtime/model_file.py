@@ -79,6 +79,8 @@ def read_model(path: Path | str) -> ModelFile:
         ModelFileError: if it is missing, damaged, truncated, of a newer version or not Noria's.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ModelFileError(f"{path} is a folder; name a model file")
     if not path.is_file():
         raise ModelFileError(f"{path}: there is no such model file")
     try:

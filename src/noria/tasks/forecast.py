@@ -531,7 +531,14 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
 
     def _read(self, data: Any) -> SeriesTable:
         table = read_table(data, self.columns_, freq=self.freq_, categories=self.categories_)
-        return table.from_first_observed()
+        table = table.from_first_observed()
+        stride = table.common_stride()
+        if stride > 1:
+            raise DataError(
+                f"the data has a value every {stride} steps of {self.freq_} and none between;"
+                f" the model was trained on a value every {self.freq_}: give it such data"
+            )
+        return table
 
     def _panel(self, table: SeriesTable) -> Panel:
         return Panel(table, self.seasons_, int(self.horizon), self.calendar_, self.scaler_)

@@ -142,7 +142,8 @@ class WindowObjective:
         last = random.integers(shortest, ends + 1)
         starts = last - shortest + piece * self.piece
         lengths = np.clip(last - starts, 0, self.piece)
-        # the first quarter of a stretch only fills the state; a forecast needs a step after it
+        # the first quarter of a stretch only fills the state (a piece that lies in it altogether
+        # forecasts from its last step); a forecast needs a step after it
         warm = shortest // 4 - piece * self.piece
         low = np.clip(warm, 0, np.maximum(lengths - 1, 0))
         high = np.maximum(np.minimum(lengths, ends - 1 - starts), low + 1)

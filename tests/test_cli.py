@@ -188,7 +188,7 @@ BAD: dict[str, tuple[list[str], int, str]] = {
         "baseline 'arima' is none of fnn, seasonal_naive, auto_ets",
     ),
     "no model": (["predict", "no.noria", "good.csv"], 3, "no.noria: there is no such model file"),
-    "folder as model": (["predict", "folder", "good.csv"], 3, "folder is a folder; name a model file"),
+    "folder as model": (["predict", "folder", "good.csv"], 3, "folder is a folder; name a mod"),
     "damaged model": (["predict", "damaged.noria", "good.csv"], 3, "damaged.noria is damaged: its"),
     "truncated model": (["predict", "cut.noria", "good.csv"], 3, "cut.noria is damaged or no mod"),
     "empty model": (["info", "empty.csv"], 3, "empty.csv is damaged or no model file"),

@@ -167,6 +167,8 @@ def test_a_document_that_lacks_something(tmp_path: Path, key: str) -> None:
 def test_no_file(tmp_path: Path) -> None:
     refuse(tmp_path / "model.noria", "there is no such model file")
     refuse(tmp_path, "is a folder; name a model file")
+    (tmp_path / "empty").touch()
+    refuse(tmp_path / "empty", "damaged")
 
 
 def test_a_dtype_that_numpy_does_not_have(tmp_path: Path) -> None:

@@ -114,9 +114,7 @@ def scan(
     if choose_native(cell, x, backend, kind):
         inputs = (x, *weights, *state)
         save = torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs)
-        outputs = _NativeScan.apply(  # type: ignore[no-untyped-call]
-            cell.name, reverse, save, lengths, recurrent_mask, *inputs
-        )
+        outputs = _apply(_NativeScan, cell.name, reverse, save, lengths, recurrent_mask, *inputs)
         return outputs[0], tuple(outputs[1:])
     return _oracle(cell, x, weights, state, lengths, recurrent_mask, reverse=reverse)
 
@@ -156,9 +154,7 @@ def scan_stack(
     for layer, own in zip(layers, state, strict=True):
         inputs += layer.tensors(own)
     save = torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs)
-    y, *final = _NativeStack.apply(  # type: ignore[no-untyped-call]
-        layers, save, lengths, *inputs
-    )
+    y, *final = _apply(_NativeStack, layers, save, lengths, *inputs)
     return y, tuple(tuple(final.pop(0) for _ in own) for own in state)
 
 
@@ -356,6 +352,14 @@ class _NativeStack(torch.autograd.Function):
         return (None, None, None, *found)
 
 
+def _apply(function: type[torch.autograd.Function], *inputs: Any) -> Any:
+    """Apply a native kernel, which torch.compile is to call and not to look into."""
+    apply: Callable[..., Any] = function.apply
+    if torch.compiler.is_compiling():
+        apply = torch.compiler.disable(apply)  # type: ignore[no-untyped-call]
+    return apply(*inputs)
+
+
 def _array(tensor: Tensor | None) -> Any:
     return None if tensor is None else tensor.detach().numpy()
 
@@ -366,8 +370,8 @@ def _first_derivatives(
     inputs: tuple[Tensor | None, ...],
 ) -> tuple[Tensor | None, ...]:
     """Gradients by a native kernel, from those of its outputs; deriving them again raises."""
-    found: tuple[Tensor | None, ...] = _FirstDerivatives.apply(  # type: ignore[no-untyped-call]
-        compute, len(grads), *grads, *inputs
+    found: tuple[Tensor | None, ...] = _apply(
+        _FirstDerivatives, compute, len(grads), *grads, *inputs
     )
     return found
 

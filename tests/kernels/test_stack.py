@@ -131,10 +131,11 @@ def test_ragged_rows_as_if_alone(mix: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(1, 12, 90), (2, 9, 40), (31, 24, 50)])
+# the first so heavy a step that threads share its neurons, the others rows
+@pytest.mark.parametrize("shape", [(2, 9, 40), (1, 12, 90), (31, 14, 50)])
 @pytest.mark.parametrize("ragged", [False, True])
 def test_any_number_of_threads(dtype: str, shape: tuple[int, int, int], ragged: bool) -> None:
-    mix = [("lstm", 200), ("gru", 130), ("linear", 4)]
+    mix = [("lstm", 300), ("gru", 200), ("linear", 4)]
     case = a_stack(mix, *shape, dtype=dtype, ragged=ragged, masked=True)
     kernels.set_num_threads(1)
     alone = kernel_results(case)

@@ -140,15 +140,7 @@ def scan_stack(
     Returns:
         Outputs of the last layer, shape (B, T, H), and the final states.
     """
-    kinds = [
-        "diagonal" if any(block.dim() == 1 for block in layer.weight_hh.values()) else "dense"
-        for layer in layers
-    ]
-    chosen = [
-        choose_native(layer.cell, x, backend, kind)
-        for layer, kind in zip(layers, kinds, strict=True)
-    ]
-    if not all(chosen):
+    if not all(choose_native(layer.cell, x, backend, "dense") for layer in layers):
         return _oracle_stack(layers, x, state, lengths)
     inputs: list[Tensor | None] = [x]
     for layer, own in zip(layers, state, strict=True):

@@ -1,7 +1,7 @@
 // The native core: recurrent scans over plain arrays.
 //
-// B batch, T time, I input, H hidden, G gates (LSTM 4: i, f, g, o; GRU 3: r, z, n; RNN 1). Every array is
-// dense and row-major; T in a template is float or double. Functions may be called from several threads
+// B batch, T time, I input, H hidden, G gates (LSTM 4: i, f, g, o; GRU 3: r, z, n; the others 1). Every array
+// is dense and row-major; T in a template is float or double. Functions may be called from several threads
 // at once; each uses at most thread_count() threads and returns when they are done. The outputs are the same
 // bits for any number of threads.
 #pragma once
@@ -10,7 +10,7 @@
 
 namespace noria {
 
-enum class Cell { lstm, gru, rnn_tanh, rnn_relu };
+enum class Cell { lstm, gru, rnn_tanh, rnn_relu, linear };
 
 // How h(t-1) reaches h(t): every neuron every neuron, each neuron itself alone, or not at all.
 enum class Recurrence { dense, diagonal, none };
@@ -70,6 +70,89 @@ void scan(const ScanInputs<T>& inputs, const ScanOutputs<T>& outputs);
 template <class T>
 void scan_backward(const ScanInputs<T>& inputs, const T* y, const T* saved, const T* grad_y,
                    const T* const (&grad_state)[2], const ScanGradients<T>& gradients);
+
+// R from layer `source` of a stack, K = `size` neurons, to the layer that has the block.
+template <class T>
+struct RecurrentBlock {
+  int64_t source, size;
+  Recurrence recurrence;  // dense; diagonal from the layer itself
+  const T* weight;        // (G * H, K); diagonal (G * H)
+};
+
+template <class T>
+struct LayerInputs {
+  Cell cell;
+  int64_t input, hidden;  // above the first layer, I is H of the layer below
+  bool carries_state;     // false: its own state is zero at every step
+  const T* weight_ih;     // (G * H, I)
+  const T* bias_ih;       // (G * H)
+  const T* bias_hh;       // (G * H) or null: zeros
+  int64_t block_count;
+  const RecurrentBlock<T>* blocks;
+  const T* state[2];        // (B, H) each: h, and c for the LSTM
+  const T* recurrent_mask;  // (B, H) or null: multiplies h(t-1) in every recurrent product that reads it
+  const T* input_mask;      // (B, I) or null: multiplies what the layer below hands up; null in the first
+};
+
+// Layers that advance together: at step t a layer reads h(t) of the layer below and h(t-1) of any.
+template <class T>
+struct StackInputs {
+  int64_t batch, time;
+  bool reverse;            // row b runs from step lengths[b] - 1 down to 0
+  const T* x;              // (B, T, I of the first layer)
+  const int64_t* lengths;  // (B), each 0..T, or null: all T
+  int64_t layer_count;     // at least 1
+  const LayerInputs<T>* layers;
+  const T* packed;  // from stack_pack(), which then stands for weights and biases in stack_scan(); or null
+};
+
+template <class T>
+struct LayerOutputs {
+  T* y;         // (B, T, H); of the last layer 0 past a row's length; of another null, unless saved is kept
+  T* state[2];  // (B, H) each
+};
+
+template <class T>
+struct StackOutputs {
+  const LayerOutputs<T>* layers;
+  T* saved;  // stack_saved_size() elements, 64-byte aligned, for stack_scan_backward; or null
+};
+
+// What the way back of a layer starts from.
+template <class T>
+struct LayerResults {
+  const T* y;              // as stack_scan() left it
+  const T* grad_state[2];  // (B, H) each
+};
+
+template <class T>
+struct LayerGradients {
+  T* weight_ih;  // as the inputs
+  T* bias_ih;
+  T* bias_hh;        // or null
+  T* const* blocks;  // (block_count)
+  T* state[2];
+};
+
+template <class T>
+struct StackGradients {
+  T* x;  // 0 past a row's length
+  const LayerGradients<T>* layers;
+};
+
+template <class T>
+int64_t stack_saved_size(const StackInputs<T>& inputs);
+template <class T>
+int64_t stack_packed_size(const StackInputs<T>& inputs);
+template <class T>
+void stack_pack(const StackInputs<T>& inputs, T* packed);
+template <class T>
+void stack_scan(const StackInputs<T>& inputs, const StackOutputs<T>& outputs);
+
+// grad_y (B, T, H of the last layer); saved as stack_scan() left it.
+template <class T>
+void stack_scan_backward(const StackInputs<T>& inputs, const LayerResults<T>* results, const T* saved,
+                         const T* grad_y, const StackGradients<T>& gradients);
 
 // y (rows, outputs) = x (rows, inputs) · weight (outputs, inputs)ᵀ + bias (outputs) or null.
 template <class T>

@@ -1,11 +1,15 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <optional>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "noria.h"
@@ -157,6 +161,153 @@ nb::tuple bound_scan_backward(int cell, int recurrence, bool reverse, Input<T> x
   return nb::make_tuple(d_x, d_weight_ih, d_weight_hh, d_bias_ih, d_bias_hh, d_h, d_c);
 }
 
+// cell, carries_state, hidden, weight_ih, bias_ih, bias_hh, recurrent blocks with their sources,
+// recurrent_mask, input_mask.
+template <class T>
+using Layer =
+    std::tuple<int, bool, int64_t, Input<T>, Input<T>, std::optional<Input<T>>,
+               std::vector<std::pair<int64_t, Input<T>>>, std::optional<Input<T>>, std::optional<Input<T>>>;
+
+template <class T>
+struct StackArguments {
+  const std::vector<Layer<T>>& given;
+  std::vector<std::vector<RecurrentBlock<T>>> blocks{};
+  std::vector<LayerInputs<T>> layers{};
+
+  explicit StackArguments(const std::vector<Layer<T>>& stack) : given(stack), blocks(stack.size()) {
+    for (size_t l = 0; l < given.size(); ++l) {
+      const auto& [cell, carries_state, hidden, weight_ih, bias_ih, bias_hh, weight_hh, recurrent_mask,
+                   input_mask] = given[l];
+      for (const auto& [source, weight] : weight_hh)
+        blocks[l].push_back({source, std::get<2>(given[size_t(source)]),
+                             weight.ndim() == 2 ? Recurrence::dense : Recurrence::diagonal, weight.data()});
+      layers.push_back({.cell = Cell(cell),
+                        .input = int64_t(weight_ih.shape(1)),
+                        .hidden = hidden,
+                        .carries_state = carries_state,
+                        .weight_ih = weight_ih.data(),
+                        .bias_ih = bias_ih.data(),
+                        .bias_hh = bias_hh ? bias_hh->data() : nullptr,
+                        .block_count = int64_t(blocks[l].size()),
+                        .blocks = blocks[l].data(),
+                        .state = {},
+                        .recurrent_mask = recurrent_mask ? recurrent_mask->data() : nullptr,
+                        .input_mask = input_mask ? input_mask->data() : nullptr});
+    }
+  }
+
+  StackInputs<T> inputs(const Input<T>* x, const std::vector<std::vector<Input<T>>>& state,
+                        const std::optional<Lengths>& lengths) {
+    for (size_t l = 0; l < state.size(); ++l)
+      for (size_t k = 0; k < state[l].size(); ++k) layers[l].state[k] = state[l][k].data();
+    return {.batch = x ? int64_t(x->shape(0)) : 0,
+            .time = x ? int64_t(x->shape(1)) : 0,
+            .reverse = false,
+            .x = x ? x->data() : nullptr,
+            .lengths = lengths ? lengths->data() : nullptr,
+            .layer_count = int64_t(layers.size()),
+            .layers = layers.data(),
+            .packed = nullptr};
+  }
+};
+
+// The outputs of every layer (empty, unless saved, but the last), its final states, and what is saved.
+template <class T>
+nb::tuple run_stack(const StackInputs<T>& inputs, bool save) {
+  std::vector<Output<T>> ys;
+  std::vector<std::vector<Output<T>>> states;
+  std::vector<LayerOutputs<T>> outputs;
+  const size_t rows = size_t(inputs.batch), steps = size_t(inputs.time);
+  for (int64_t l = 0; l < inputs.layer_count; ++l) {
+    const LayerInputs<T>& layer = inputs.layers[l];
+    const size_t neurons = size_t(layer.hidden);
+    const bool kept = save || l + 1 == inputs.layer_count;
+    ys.push_back(new_array<T>({kept ? rows : 0, steps, neurons}));
+    states.emplace_back();
+    for (const T* state : layer.state)
+      if (state) states.back().push_back(new_array<T>({rows, neurons}));
+    std::vector<Output<T>>& own = states.back();
+    outputs.push_back(
+        {kept ? ys.back().data() : nullptr, {own[0].data(), own.size() > 1 ? own[1].data() : nullptr}});
+  }
+  Output<T> saved = new_array<T>({save ? size_t(stack_saved_size(inputs)) : 0});
+  {
+    nb::gil_scoped_release released;
+    stack_scan(inputs, StackOutputs<T>{outputs.data(), save ? saved.data() : nullptr});
+  }
+  return nb::make_tuple(ys, states, saved);
+}
+
+template <class T>
+nb::tuple bound_scan_stack(std::vector<Layer<T>> layers, Input<T> x, std::vector<std::vector<Input<T>>> state,
+                           std::optional<Lengths> lengths, bool save) {
+  StackArguments<T> arguments(layers);
+  return run_stack(arguments.inputs(&x, state, lengths), save);
+}
+
+template <class T>
+Output<T> bound_pack_stack(std::vector<Layer<T>> layers) {
+  StackArguments<T> arguments(layers);
+  const StackInputs<T> inputs = arguments.inputs(nullptr, {}, std::nullopt);
+  Output<T> packed = new_array<T>({size_t(stack_packed_size(inputs))});
+  stack_pack(inputs, packed.data());
+  return packed;
+}
+
+// The layers give kinds and sizes; their weights are taken from `packed`.
+template <class T>
+nb::tuple bound_scan_stack_packed(std::vector<Layer<T>> layers, Input<T> packed, Input<T> x,
+                                  std::vector<std::vector<Input<T>>> state, std::optional<Lengths> lengths) {
+  StackArguments<T> arguments(layers);
+  StackInputs<T> inputs = arguments.inputs(&x, state, lengths);
+  inputs.packed = packed.data();
+  return run_stack(inputs, false);
+}
+
+// Of x; of every layer's weight_ih, bias_ih, bias_hh, recurrent blocks and states.
+template <class T>
+nb::tuple bound_scan_stack_backward(std::vector<Layer<T>> layers, Input<T> x,
+                                    std::vector<std::vector<Input<T>>> state, std::optional<Lengths> lengths,
+                                    std::vector<Input<T>> ys, Input<T> saved, Input<T> grad_y,
+                                    std::vector<std::vector<Input<T>>> grad_state) {
+  StackArguments<T> arguments(layers);
+  const StackInputs<T> inputs = arguments.inputs(&x, state, lengths);
+  Output<T> d_x = new_array<T>(shape_of(x));
+  std::vector<std::tuple<Output<T>, Output<T>, Output<T>, std::vector<Output<T>>, std::vector<Output<T>>>>
+      found;
+  std::vector<std::vector<T*>> block_pointers(layers.size());
+  std::vector<LayerGradients<T>> gradients;
+  std::vector<LayerResults<T>> results;
+  for (size_t l = 0; l < layers.size(); ++l) {
+    const auto& [cell, carries_state, hidden, weight_ih, bias_ih, bias_hh, weight_hh, recurrent_mask,
+                 input_mask] = layers[l];
+    std::vector<Output<T>> blocks, states;
+    for (const auto& [source, weight] : weight_hh) {
+      blocks.push_back(new_array<T>(shape_of(weight)));
+      block_pointers[l].push_back(blocks.back().data());
+    }
+    for (const Input<T>& array : state[l]) states.push_back(new_array<T>(shape_of(array)));
+    found.emplace_back(new_array<T>(shape_of(weight_ih)), new_array<T>(shape_of(bias_ih)),
+                       new_array<T>(bias_hh ? shape_of(*bias_hh) : std::vector<size_t>{0}), std::move(blocks),
+                       std::move(states));
+    auto& [d_weight_ih, d_bias_ih, d_bias_hh, d_blocks, d_state] = found.back();
+    gradients.push_back({d_weight_ih.data(),
+                         d_bias_ih.data(),
+                         bias_hh ? d_bias_hh.data() : nullptr,
+                         block_pointers[l].data(),
+                         {d_state[0].data(), d_state.size() > 1 ? d_state[1].data() : nullptr}});
+    results.push_back(
+        {ys[l].data(),
+         {grad_state[l][0].data(), grad_state[l].size() > 1 ? grad_state[l][1].data() : nullptr}});
+  }
+  {
+    nb::gil_scoped_release released;
+    stack_scan_backward(inputs, results.data(), saved.data(), grad_y.data(),
+                        StackGradients<T>{d_x.data(), gradients.data()});
+  }
+  return nb::make_tuple(d_x, found);
+}
+
 template <class T>
 Output<T> bound_linear(Input<T> x, Input<T> weight, std::optional<Input<T>> bias) {
   Output<T> y = new_array<T>({x.shape(0), weight.shape(0)});
@@ -182,6 +333,10 @@ void bind(nb::module_& module, const char* type) {
   module.def(name("pack").c_str(), bound_pack<T>);
   module.def(name("scan_packed").c_str(), bound_scan_packed<T>);
   module.def(name("scan_backward").c_str(), bound_scan_backward<T>);
+  module.def(name("scan_stack").c_str(), bound_scan_stack<T>);
+  module.def(name("pack_stack").c_str(), bound_pack_stack<T>);
+  module.def(name("scan_stack_packed").c_str(), bound_scan_stack_packed<T>);
+  module.def(name("scan_stack_backward").c_str(), bound_scan_stack_backward<T>);
   module.def(name("linear").c_str(), bound_linear<T>);
   module.def(name("sigmoid").c_str(), [](Input<T> x) { return apply<T>(sigmoid<T>, x); });
   module.def(name("tanh").c_str(), [](Input<T> x) { return apply<T>(tanh<T>, x); });

@@ -50,14 +50,14 @@ int gates_of(Cell cell) { return cell == Cell::lstm ? 4 : cell == Cell::gru ? 3 
 struct Plan {
   std::vector<int64_t> order, length, active, offset;
 
-  Plan(const Sizes& sizes, const int64_t* lengths) : order(size_t(sizes.batch)), offset(1, 0) {
+  Plan(int64_t batch, int64_t time, const int64_t* lengths) : order(size_t(batch)), offset(1, 0) {
     std::iota(order.begin(), order.end(), int64_t(0));
     if (lengths)
       std::stable_sort(order.begin(), order.end(),
                        [&](int64_t a, int64_t b) { return lengths[a] > lengths[b]; });
-    for (int64_t row : order) length.push_back(lengths ? lengths[row] : sizes.time);
+    for (int64_t row : order) length.push_back(lengths ? lengths[row] : time);
     const int64_t steps = length.empty() ? 0 : length[0];
-    int64_t running = sizes.batch;
+    int64_t running = batch;
     for (int64_t t = 0; t < steps; ++t) {
       while (length[size_t(running) - 1] <= t) --running;
       active.push_back(running);
@@ -92,25 +92,38 @@ struct Sharing {
 };
 
 template <class T>
-Sharing share_out(const ScanInputs<T>& in, const Plan& plan) {
-  const auto& [batch, time, input, hidden] = in.sizes;
-  const double neurons = double(gates_of(in.cell)) * double(hidden);
-  const double depth = double(input) + (in.recurrence == Recurrence::dense ? double(hidden) : 1.0);
-  const double all = double(plan.total()) * neurons * depth;
+Sharing share_out(const StackInputs<T>& in, const Plan& plan) {
+  double multiplications = 0, recurrent = 0;  // of one row's step
+  for (int64_t l = 0; l < in.layer_count; ++l) {
+    const LayerInputs<T>& layer = in.layers[l];
+    const double neurons = double(gates_of(layer.cell)) * double(layer.hidden);
+    double depth = 0;
+    for (int64_t b = 0; b < layer.block_count; ++b) depth += double(layer.blocks[b].size);
+    multiplications += neurons * (double(layer.input) + std::max(depth, 1.0));
+    recurrent += neurons * (std::max(depth, double(layer.hidden)) + (l ? double(layer.input) : 0.0));
+  }
+  const double all = double(plan.total()) * multiplications;
   const int wanted = int(std::min(double(thread_count()), all / multiplications_worth_a_thread));
-  const bool heavy_steps = double(batch) * neurons * double(hidden) >= multiplications_worth_a_meeting;
-  if (batch < 2 * wanted && heavy_steps) return {wanted, true};
-  return {std::max(1, int(std::min(int64_t(wanted), batch))), false};
+  const double meetings = double(in.layer_count);
+  const bool heavy_steps = double(in.batch) * recurrent >= meetings * multiplications_worth_a_meeting;
+  if (in.batch < 2 * wanted && heavy_steps) return {wanted, true};
+  return {std::max(1, int(std::min(int64_t(wanted), in.batch))), false};
 }
 
 // Completes the job with the plan and runs it; Layout and Run belong to the target.
 template <class T, class SomeJob>
-void run(SomeJob& job, int64_t (*layout)(SomeJob&, T*), void (*work)(const SomeJob&, int)) {
-  const Plan plan(job.in.sizes, job.in.lengths);
-  const Sharing sharing = share_out(job.in, plan);
+void run(const StackInputs<T>& in, SomeJob& job, int64_t (*layout)(SomeJob&, T*),
+         void (*work)(const SomeJob&, int)) {
+  const Plan plan(in.batch, in.time, in.lengths);
+  const Sharing sharing = share_out(in, plan);
   Team team(sharing.parts);
   Barrier barrier(team.size());
   const std::vector<int64_t> shares = plan.shares(team.size());
+  job.batch = in.batch;
+  job.time = in.time;
+  job.reverse = in.reverse;
+  job.x = in.x;
+  job.layer_count = in.layer_count;
   job.steps = int64_t(plan.active.size());
   job.total = plan.total();
   job.order = plan.order.data();
@@ -139,52 +152,148 @@ void run(SomeJob& job, int64_t (*layout)(SomeJob&, T*), void (*work)(const SomeJ
 
 // Zeros where the scan does not reach: past each row's length.
 template <class T>
-void clear_padding(const ScanInputs<T>& in, int64_t columns, T* array) {
-  const int64_t time = in.sizes.time;
-  for (int64_t row = 0; in.lengths && row < in.sizes.batch; ++row)
-    std::fill(array + (row * time + in.lengths[row]) * columns, array + (row + 1) * time * columns, T(0));
+void clear_padding(const StackInputs<T>& in, int64_t columns, T* array) {
+  for (int64_t row = 0; in.lengths && row < in.batch; ++row)
+    std::fill(array + (row * in.time + in.lengths[row]) * columns, array + (row + 1) * in.time * columns,
+              T(0));
 }
+
+// The pieces of `saved`, a layer each.
+template <class T, class SavedLayer>
+int64_t place_saved(const StackInputs<T>& in, T* saved, SavedLayer saved_layer) {
+  int64_t steps = in.batch * in.time;
+  if (in.lengths) steps = std::accumulate(in.lengths, in.lengths + in.batch, int64_t(0));
+  Arena<T> arena(saved);
+  for (int64_t l = 0; l < in.layer_count; ++l) {
+    const LayerInputs<T>& layer = in.layers[l];
+    saved_layer(l, arena.take(steps * kernels<T>().saved_row(layer.cell, layer.hidden)));
+  }
+  return arena.used();
+}
+
+// A single layer as a stack of one.
+template <class T>
+struct StackOfOne {
+  explicit StackOfOne(const ScanInputs<T>& in)
+      : block{0, in.sizes.hidden, in.recurrence, in.weight_hh},
+        layer{.cell = in.cell,
+              .input = in.sizes.input,
+              .hidden = in.sizes.hidden,
+              .carries_state = true,
+              .weight_ih = in.weight_ih,
+              .bias_ih = in.bias_ih,
+              .bias_hh = in.bias_hh,
+              .block_count = in.recurrence == Recurrence::none ? 0 : 1,
+              .blocks = &block,
+              .state = {in.state[0], in.state[1]},
+              .recurrent_mask = in.mask,
+              .input_mask = nullptr},
+        stack{.batch = in.sizes.batch,
+              .time = in.sizes.time,
+              .reverse = in.reverse,
+              .x = in.x,
+              .lengths = in.lengths,
+              .layer_count = 1,
+              .layers = &layer,
+              .packed = in.packed} {}
+  StackOfOne(const StackOfOne&) = delete;
+  StackOfOne& operator=(const StackOfOne&) = delete;
+
+  const RecurrentBlock<T> block;
+  const LayerInputs<T> layer;
+  const StackInputs<T> stack;
+};
 
 }  // namespace
 
 template <class T>
-int64_t saved_size(const ScanInputs<T>& in) {
-  int64_t steps = in.sizes.batch * in.sizes.time;
-  if (in.lengths) steps = std::accumulate(in.lengths, in.lengths + in.sizes.batch, int64_t(0));
-  return steps * kernels<T>().saved_row(in.cell, in.sizes.hidden);
+int64_t stack_saved_size(const StackInputs<T>& in) {
+  return place_saved<T>(in, nullptr, [](int64_t, T*) {});
+}
+
+template <class T>
+int64_t stack_packed_size(const StackInputs<T>& in) {
+  int64_t size = 0;
+  for (int64_t l = 0; l < in.layer_count; ++l) size += kernels<T>().packed_size(in.layers[l]);
+  return size;
+}
+
+template <class T>
+void stack_pack(const StackInputs<T>& in, T* packed) {
+  for (int64_t l = 0; l < in.layer_count; ++l) {
+    kernels<T>().pack(in.layers[l], packed);
+    packed += kernels<T>().packed_size(in.layers[l]);
+  }
+}
+
+template <class T>
+void stack_scan(const StackInputs<T>& in, const StackOutputs<T>& outputs) {
+  std::vector<ForwardLayer<T>> layers(size_t(in.layer_count));
+  for (size_t l = 0; l < layers.size(); ++l) {
+    layers[l].in = in.layers[l];
+    layers[l].out = outputs.layers[l];
+  }
+  if (outputs.saved)
+    place_saved(in, outputs.saved, [&](int64_t l, T* saved) { layers[size_t(l)].saved = saved; });
+  ForwardJob<T> job{};
+  job.layers = layers.data();
+  job.packed = in.packed;
+  clear_padding(in, layers.back().in.hidden, layers.back().out.y);
+  run<T>(in, job, kernels<T>().layout_forward, kernels<T>().forward);
+}
+
+template <class T>
+void stack_scan_backward(const StackInputs<T>& in, const LayerResults<T>* results, const T* saved,
+                         const T* grad_y, const StackGradients<T>& gradients) {
+  std::vector<BackwardLayer<T>> layers(size_t(in.layer_count));
+  for (size_t l = 0; l < layers.size(); ++l) {
+    layers[l].in = in.layers[l];
+    layers[l].y = results[l].y;
+    std::copy(results[l].grad_state, results[l].grad_state + 2, layers[l].grad_state);
+    layers[l].out = gradients.layers[l];
+  }
+  layers.back().grad_y = grad_y;
+  // The arena only counts; what is saved is read.
+  place_saved(in, const_cast<T*>(saved), [&](int64_t l, T* piece) { layers[size_t(l)].saved = piece; });
+  BackwardJob<T> job{};
+  job.layers = layers.data();
+  job.d_x = gradients.x;
+  clear_padding(in, layers[0].in.input, gradients.x);
+  run<T>(in, job, kernels<T>().layout_backward, kernels<T>().backward);
+}
+
+template <class T>
+int64_t saved_size(const ScanInputs<T>& inputs) {
+  return stack_saved_size(StackOfOne<T>(inputs).stack);
 }
 
 template <class T>
 int64_t packed_size(const ScanInputs<T>& inputs) {
-  return kernels<T>().packed_size(inputs);
+  return stack_packed_size(StackOfOne<T>(inputs).stack);
 }
 
 template <class T>
 void pack(const ScanInputs<T>& inputs, T* packed) {
-  kernels<T>().pack(inputs, packed);
+  stack_pack(StackOfOne<T>(inputs).stack, packed);
 }
 
 template <class T>
 void scan(const ScanInputs<T>& inputs, const ScanOutputs<T>& outputs) {
-  ForwardJob<T> job{};
-  job.in = inputs;
-  job.out = outputs;
-  clear_padding(inputs, inputs.sizes.hidden, outputs.y);
-  run<T>(job, kernels<T>().layout_forward, kernels<T>().forward);
+  const LayerOutputs<T> layer = {outputs.y, {outputs.state[0], outputs.state[1]}};
+  stack_scan(StackOfOne<T>(inputs).stack, StackOutputs<T>{&layer, outputs.saved});
 }
 
 template <class T>
 void scan_backward(const ScanInputs<T>& inputs, const T* y, const T* saved, const T* grad_y,
                    const T* const (&grad_state)[2], const ScanGradients<T>& gradients) {
-  BackwardJob<T> job{};
-  job.in = inputs;
-  job.y = y;
-  job.saved = saved;
-  job.grad_y = grad_y;
-  std::copy(grad_state, grad_state + 2, job.grad_state);
-  job.out = gradients;
-  clear_padding(inputs, inputs.sizes.input, gradients.x);
-  run<T>(job, kernels<T>().layout_backward, kernels<T>().backward);
+  const LayerResults<T> results = {y, {grad_state[0], grad_state[1]}};
+  const LayerGradients<T> layer = {.weight_ih = gradients.weight_ih,
+                                   .bias_ih = gradients.bias_ih,
+                                   .bias_hh = gradients.bias_hh,
+                                   .blocks = &gradients.weight_hh,
+                                   .state = {gradients.state[0], gradients.state[1]}};
+  stack_scan_backward(StackOfOne<T>(inputs).stack, &results, saved, grad_y,
+                      StackGradients<T>{gradients.x, &layer});
 }
 
 template <class T>
@@ -209,6 +318,12 @@ void tanh(int64_t count, const T* x, T* y) {
 const char* instruction_set() { return kernels<float>().name; }
 
 #define NORIA_INSTANTIATE(T)                                                                            \
+  template int64_t stack_saved_size(const StackInputs<T>&);                                             \
+  template int64_t stack_packed_size(const StackInputs<T>&);                                            \
+  template void stack_pack(const StackInputs<T>&, T*);                                                  \
+  template void stack_scan(const StackInputs<T>&, const StackOutputs<T>&);                              \
+  template void stack_scan_backward(const StackInputs<T>&, const LayerResults<T>*, const T*, const T*,  \
+                                    const StackGradients<T>&);                                          \
   template int64_t saved_size(const ScanInputs<T>&);                                                    \
   template int64_t packed_size(const ScanInputs<T>&);                                                   \
   template void pack(const ScanInputs<T>&, T*);                                                         \

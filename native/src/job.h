@@ -26,9 +26,9 @@ class Arena {
   int64_t used_ = 0;
 };
 
-template <class T>
 struct Job {
-  ScanInputs<T> in;
+  int64_t batch, time;
+  bool reverse;
 
   int64_t steps;          // of the longest row
   int64_t total;          // of all rows
@@ -42,50 +42,73 @@ struct Job {
   bool by_neuron;            // parts share the neurons, else the rows
   const int64_t* row_share;  // (parts + 1), when they share the rows
 
+  int64_t layer_count;
+
   // Index in the caller's arrays of step t of sorted row s.
-  int64_t at(int64_t s, int64_t t) const {
-    return order[s] * in.sizes.time + (in.reverse ? length[s] - 1 - t : t);
-  }
+  int64_t at(int64_t s, int64_t t) const { return order[s] * time + (reverse ? length[s] - 1 - t : t); }
 };
 
 // N neurons are padded to whole vectors: Hp; their panels are Hp / W.
 template <class T>
-struct ForwardJob : Job<T> {
-  ScanOutputs<T> out;
-  int64_t block_rows;  // input products are made for blocks of about so many rows
-  T* packed;           // what the next three point into, unless the caller has packed
+struct ForwardLayer {
+  LayerInputs<T> in;
+  LayerOutputs<T> out;
+  T* saved;            // (total, panels, kept, W) or null
+  T* packed;           // what the next four point into, unless the caller has packed
   const T* packed_ih;  // (panels, I, G, W)
-  const T* packed_hh;  // (panels, H, G, W); diagonal: (panels, G, W)
+  const T* packed_hh;  // block after block: (panels, K, G, W); diagonal: (panels, G, W)
+  const T* diagonal;   // among those, or null
   const T* bias;       // (panels, slots, W)
   T* h[2];             // (B, Hp) before and after the step, in turns
-  T* masked[2];        // the same times the mask; without a mask, h itself
+  T* masked[2];        // the same times the recurrent mask; without a mask, h itself
   T* mask;             // (B, Hp)
+  T* handed_up;        // (B, Hp) h after the step times the mask of the layer above; without a mask, null
+  T* up_mask;          // (B, Hp)
   T* c;                // (B, Hp)
-  T* x;                // (block, I)
-  T* gates;            // (block, panels, kept, W), unless saved
+  T* gates;            // (block in the first layer, else B; panels, kept, W), unless saved
 };
 
 template <class T>
-struct BackwardJob : Job<T> {
+struct ForwardJob : Job {
+  const T* x;
+  ForwardLayer<T>* layers;
+  const T* packed;     // by the caller, or null
+  int64_t block_rows;  // input products are made for blocks of about so many rows
+  T* x_rows;           // (block, I)
+};
+
+template <class T>
+struct BackwardLayer {
+  LayerInputs<T> in;
   const T* y;
-  const T* saved;  // (total, panels, kept, W)
-  const T* grad_y;
+  const T* saved;   // (total, panels, kept, W)
+  const T* grad_y;  // of the last layer, else null
   const T* grad_state[2];
-  ScanGradients<T> out;
+  LayerGradients<T> out;
+  bool any_dense;     // among its blocks
+  T* packed_ih;       // (input panels, G * Hp, W)
+  T* packed_hh;       // block after block: (source panels, G * Hp, W); diagonal: (panels, G, W)
+  const T* diagonal;  // among those, or null
+  T* inputs;          // times the mask: (input panels, N, W)
+  T* before;          // h(t-1): (panels, N, W)
+  T* operand;         // the same times the mask; without a mask, `before` itself
+  T* mask;            // (B, Hp)
+  T* input_mask;      // (B, Ip)
+  T* d_state[2];      // (B, Hp)
+  T* product;         // (B, Hp), when a mask stands between this layer and who reads it
+  T* d_a;             // (N, slots, Hp)
+  T* sums;  // gradients of weights and biases so far, for every strip; with one block, for every part
+};
+
+template <class T>
+struct BackwardJob : Job {
+  const T* x;
+  T* d_x;
+  BackwardLayer<T>* layers;
   int64_t block_rows;  // the way back is made in blocks of about so many steps of all rows
-  int64_t room_rows;   // and of this many at most: N below
+  int64_t room_rows;   // and of this many at most: N above
   bool one_block;
-  T* packed_ih;   // (input panels, G * Hp, W)
-  T* packed_hh;   // (panels, G * Hp, W); diagonal: (panels, G, W)
-  T* inputs;      // (input panels, N, W)
-  T* before;      // h(t-1): (panels, N, W)
-  T* operand;     // the same times the mask; without a mask, `before` itself
-  T* mask;        // (B, Hp)
-  T* d_state[2];  // (B, Hp)
-  T* product;     // (B, Hp), with a mask
-  T* d_a;         // (N, slots, Hp)
-  T* sums;        // gradients of weights and biases so far, for every strip; with one block, for every part
-  T* room;        // each part's own
+  T* room;  // each part's own
   int64_t part_room;
 };
 
@@ -94,8 +117,8 @@ template <class T>
 struct Kernels {
   const char* name;
   int64_t (*saved_row)(Cell cell, int64_t hidden);
-  int64_t (*packed_size)(const ScanInputs<T>& inputs);
-  void (*pack)(const ScanInputs<T>& inputs, T* packed);
+  int64_t (*packed_size)(const LayerInputs<T>& inputs);
+  void (*pack)(const LayerInputs<T>& inputs, T* packed);
   int64_t (*layout_forward)(ForwardJob<T>& job, T* block);
   void (*forward)(const ForwardJob<T>& job, int part);
   int64_t (*layout_backward)(BackwardJob<T>& job, T* block);

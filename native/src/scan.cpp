@@ -8,7 +8,7 @@ namespace {
 constexpr int64_t block_bytes = 512 * 1024;  // half of a usual L2 cache
 constexpr int64_t least_block_rows = 96;
 
-// Where weights and biases lie once packed.
+// Where a layer's weights and biases lie once packed.
 template <class T>
 struct Packed {
   T *ih, *hh, *bias;
@@ -16,35 +16,41 @@ struct Packed {
 };
 
 template <class T, class CellType>
-Packed<T> place(const ScanInputs<T>& in, T* block) {
+Packed<T> place(const LayerInputs<T>& in, T* block) {
   constexpr int G = CellType::gates, W = width<T>;
-  const int64_t hidden = in.sizes.hidden, panels = panels_of<T>(hidden);
-  const int64_t depth = in.recurrence == Recurrence::dense ? hidden : 1;
+  const int64_t panels = panels_of<T>(in.hidden);
+  int64_t depth = 0;
+  for (int64_t b = 0; b < in.block_count; ++b) depth += depth_of(in.blocks[b]);
   Arena<T> arena(block);
-  T* ih = arena.take(panels * in.sizes.input * G * W);
+  T* ih = arena.take(panels * in.input * G * W);
   T* hh = arena.take(panels * depth * G * W);
   T* bias = arena.take(panels * CellType::slots * W);
   return {ih, hh, bias, arena.used()};
 }
 
 template <class T, class CellType>
-void pack_panels(const ScanInputs<T>& in, Range panels, T* block) {
+void pack_panels(const LayerInputs<T>& in, Range panels, T* to) {
   constexpr int G = CellType::gates, S = CellType::slots, W = width<T>;
-  const int64_t hidden = in.sizes.hidden;
+  const int64_t hidden = in.hidden;
   const int* input_gates = CellType::gate_of;
   const int* state_gates = CellType::gate_of + (S - G);
-  const Packed<T> packed = place<T, CellType>(in, block);
-  pack_gates(in.weight_ih, hidden, in.sizes.input, G, input_gates, panels.first, panels.last, packed.ih);
-  if (in.recurrence == Recurrence::dense)
-    pack_gates(in.weight_hh, hidden, hidden, G, state_gates, panels.first, panels.last, packed.hh);
-  if (in.recurrence == Recurrence::diagonal)
-    pack_diagonal<T, CellType>(in.weight_hh, hidden, panels, packed.hh);
+  const Packed<T> packed = place<T, CellType>(in, to);
+  pack_gates(in.weight_ih, hidden, in.input, G, input_gates, panels.first, panels.last, packed.ih);
+  T* hh = packed.hh;
+  for (int64_t b = 0; b < in.block_count; ++b) {
+    const RecurrentBlock<T>& block = in.blocks[b];
+    if (block.recurrence == Recurrence::dense)
+      pack_gates(block.weight, hidden, block.size, G, state_gates, panels.first, panels.last, hh);
+    else
+      pack_diagonal<T, CellType>(block.weight, hidden, panels, hh);
+    hh += panels_of<T>(hidden) * depth_of(block) * G * W;
+  }
   for (int64_t panel = panels.first; panel < panels.last; ++panel)
     for (int s = 0; s < S; ++s) {
       const int64_t j = panel * W, from = CellType::gate_of[s] * hidden + j;
       Vector<T> bias = {};
       if (s < G) bias = bias + load_some(in.bias_ih + from, hidden - j);
-      if (s >= S - G) bias = bias + load_some(in.bias_hh + from, hidden - j);
+      if (s >= S - G && in.bias_hh) bias = bias + load_some(in.bias_hh + from, hidden - j);
       store(packed.bias + (panel * S + s) * W, bias);
     }
 }
@@ -53,21 +59,22 @@ void pack_panels(const ScanInputs<T>& in, Range panels, T* block) {
 template <class T, class CellType>
 void multiply_input(const ForwardJob<T>& job, int64_t first, int64_t last, int part, T* gates) {
   constexpr int G = CellType::gates, S = CellType::slots, K = CellType::kept, W = width<T>;
-  const int64_t input = job.in.sizes.input, panels = panels_of<T>(job.in.sizes.hidden);
+  const ForwardLayer<T>& layer = job.layers[0];
+  const int64_t input = layer.in.input, panels = panels_of<T>(layer.in.hidden);
   const int64_t block_first = job.offset[first];
   const Range rows = share(job.offset[last] - block_first, part, job.parts);
   for (int64_t t = first; t < last; ++t) {
     const int64_t start = job.offset[t] - block_first;
     for (int64_t s = 0; s < job.active[t]; ++s)
       if (start + s >= rows.first && start + s < rows.last)
-        memcpy(job.x + (start + s) * input, job.in.x + job.at(s, t) * input, size_t(input) * sizeof(T));
+        memcpy(job.x_rows + (start + s) * input, job.x + job.at(s, t) * input, size_t(input) * sizeof(T));
   }
   const Product<T> product = {.depth = input,
-                              .a = job.x + rows.first * input,
+                              .a = job.x_rows + rows.first * input,
                               .a_row = input,
-                              .w = job.packed_ih,
+                              .w = layer.packed_ih,
                               .w_panel = input * G * W,
-                              .start = job.bias,
+                              .start = layer.bias,
                               .start_row = 0,
                               .start_panel = S * W,
                               .c = gates + rows.first * panels * K * W,
@@ -77,57 +84,107 @@ void multiply_input(const ForwardJob<T>& job, int64_t first, int64_t last, int p
   for (int s = G; s < S; ++s)
     for (int64_t row = rows.first; row < rows.last; ++row)
       for (int64_t panel = 0; panel < panels; ++panel)
-        store(gates + ((row * panels + panel) * K + s) * W, load(job.bias + (panel * S + s) * W));
+        store(gates + ((row * panels + panel) * K + s) * W, load(layer.bias + (panel * S + s) * W));
 }
 
+// gates[row] = bias + W_ih · h(t) of the layer below, for some panels of the running rows.
 template <class T, class CellType>
-void step(const ForwardJob<T>& job, int64_t t, Range rows, Range own, T* gates) {
+int64_t multiply_below(const ForwardLayer<T>& layer, const ForwardLayer<T>& below, int after_side,
+                       int64_t first_row, int64_t count, int64_t panel, int64_t some, T* gates) {
   constexpr int G = CellType::gates, S = CellType::slots, K = CellType::kept, W = width<T>;
-  const int64_t hidden = job.in.sizes.hidden, panels = panels_of<T>(hidden), padded = panels * W;
-  const int64_t count = running(job, rows, t);
-  if (count == 0) return;
+  const int64_t input = layer.in.input, panels = panels_of<T>(layer.in.hidden);
+  const int64_t padded_input = panels_of<T>(input) * W;
+  const T* handed_up = below.handed_up ? below.handed_up : below.h[after_side];
+  const Product<T> product = {.depth = input,
+                              .a = handed_up + first_row * padded_input,
+                              .a_row = padded_input,
+                              .w = layer.packed_ih,
+                              .w_panel = input * G * W,
+                              .start = layer.bias,
+                              .start_row = 0,
+                              .start_panel = S * W,
+                              .c = gates,
+                              .c_row = panels * K * W,
+                              .c_panel = K * W};
+  const int64_t done = multiply_some<T, G>(product, count, panel, some);
+  for (int s = G; s < S; ++s)
+    for (int64_t i = 0; i < count; ++i)
+      for (int64_t p = panel; p < panel + done; ++p)
+        store(gates + ((i * panels + p) * K + s) * W, load(layer.bias + (p * S + s) * W));
+  return done;
+}
+
+// gates[row] += R · h(t-1) of a source, for some panels of the running rows.
+template <class T, class CellType>
+NORIA_INLINE int64_t multiply_block(const ForwardLayer<T>& layer, const T* packed, int64_t size,
+                                    const T* operand, int64_t first_row, int64_t count, int64_t panel,
+                                    int64_t some, T* gates) {
+  constexpr int G = CellType::gates, S = CellType::slots, K = CellType::kept, W = width<T>;
+  const int64_t panels = panels_of<T>(layer.in.hidden), padded = panels_of<T>(size) * W;
   T* state_gates = gates + (S - G) * W;
-  const int before_side = t & 1, after_side = ~t & 1;
-  const T* operand = job.masked[before_side] + rows.first * padded;
-  const Product<T> product = {.depth = hidden,
-                              .a = operand,
+  const Product<T> product = {.depth = size,
+                              .a = operand + first_row * padded,
                               .a_row = padded,
-                              .w = job.packed_hh,
-                              .w_panel = hidden * G * W,
+                              .w = packed,
+                              .w_panel = size * G * W,
                               .start = state_gates,
                               .start_row = panels * K * W,
                               .start_panel = K * W,
                               .c = state_gates,
                               .c_row = panels * K * W,
                               .c_panel = K * W};
-  const bool dense = job.in.recurrence == Recurrence::dense;
+  return multiply_some<T, G>(product, count, panel, some);
+}
+
+template <class T, class CellType>
+void step(const ForwardJob<T>& job, int64_t index, int64_t t, Range rows, Range own, T* gates) {
+  constexpr int G = CellType::gates, S = CellType::slots, K = CellType::kept, W = width<T>;
+  const ForwardLayer<T>& layer = job.layers[index];
+  const int64_t hidden = layer.in.hidden, panels = panels_of<T>(hidden), padded = panels * W;
+  const int64_t count = running(job, rows, t);
+  if (count == 0) return;
+  const int before_side = t & 1, after_side = ~t & 1;
   const int64_t at_once = panels_at_once<G>(count);
   for (int64_t panel = own.first; panel < own.last;) {
     const int64_t left = own.last - panel;
     int64_t done = left < at_once ? left : at_once;
-    if (dense) done = multiply_some<T, G>(product, count, panel, done);
+    if (index > 0)
+      done = multiply_below<T, CellType>(layer, job.layers[index - 1], after_side, rows.first, count, panel,
+                                         done, gates);
+    const T* packed_hh = layer.packed_hh;
+    for (int64_t b = 0; b < layer.in.block_count; ++b) {
+      const RecurrentBlock<T>& block = layer.in.blocks[b];
+      if (block.recurrence == Recurrence::dense)
+        done = multiply_block<T, CellType>(layer, packed_hh, block.size,
+                                           job.layers[block.source].masked[before_side], rows.first, count,
+                                           panel, done, gates);
+      packed_hh += panels * depth_of(block) * G * W;
+    }
     for (int64_t i = 0; i < count; ++i) {
       const int64_t s = rows.first + i;
-      T* y = job.out.y + job.at(s, t) * hidden;
+      T* y = layer.out.y ? layer.out.y + job.at(s, t) * hidden : nullptr;
       for (int64_t p = panel; p < panel + done; ++p) {
         T* gate = gates + (i * panels + p) * K * W;
         const int64_t j = s * padded + p * W;
         Vector<T> a[K];
         for (int g = 0; g < S; ++g) a[g] = load(gate + g * W);
-        if (job.in.recurrence == Recurrence::diagonal) {
-          const Vector<T> h = load(job.masked[before_side] + j);
+        if (layer.diagonal) {
+          const Vector<T> h = load(layer.masked[before_side] + j);
           for (int g = 0; g < G; ++g)
-            a[S - G + g] = fma(load(job.packed_hh + (p * G + g) * W), h, a[S - G + g]);
+            a[S - G + g] = fma(load(layer.diagonal + (p * G + g) * W), h, a[S - G + g]);
         }
-        Vector<T> before[CellType::states], after[CellType::states];
-        before[0] = load(job.h[before_side] + j);
-        if constexpr (CellType::states > 1) before[1] = load(job.c + j);
+        Vector<T> before[CellType::states] = {}, after[CellType::states];
+        if (layer.in.carries_state) {
+          before[0] = load(layer.h[before_side] + j);
+          if constexpr (CellType::states > 1) before[1] = load(layer.c + j);
+        }
         CellType::forward(a, before, after);
-        store(job.h[after_side] + j, after[0]);
-        if constexpr (CellType::states > 1) store(job.c + j, after[1]);
-        if (job.mask) store(job.masked[after_side] + j, after[0] * load(job.mask + j));
-        store_some(y + p * W, after[0], hidden - p * W);
-        if (job.out.saved)
+        store(layer.h[after_side] + j, after[0]);
+        if constexpr (CellType::states > 1) store(layer.c + j, after[1]);
+        if (layer.mask) store(layer.masked[after_side] + j, after[0] * load(layer.mask + j));
+        if (layer.up_mask) store(layer.handed_up + j, after[0] * load(layer.up_mask + j));
+        if (y) store_some(y + p * W, after[0], hidden - p * W);
+        if (layer.saved)
           for (int g = 0; g < K; ++g) store(gate + g * W, a[g]);
       }
     }
@@ -136,69 +193,66 @@ void step(const ForwardJob<T>& job, int64_t t, Range rows, Range own, T* gates) 
 }
 
 template <class T, class CellType>
-void run(const ForwardJob<T>& job, int part) {
-  constexpr int K = CellType::kept, W = width<T>;
-  const int64_t hidden = job.in.sizes.hidden, panels = panels_of<T>(hidden), padded = panels * W;
-  const Range rows = rows_of(job, part), own = panels_of(job, part);
-  if (!job.in.packed) pack_panels<T, CellType>(job.in, share(panels, part, job.parts), job.packed);
-  gather(job, job.in.state[0], rows, own, job.h[0]);
-  if (CellType::states > 1) gather(job, job.in.state[1], rows, own, job.c);
-  if (job.mask) {
-    gather(job, job.in.mask, rows, own, job.mask);
-    for (int64_t s = rows.first; s < rows.last; ++s)
-      for (int64_t j = s * padded + own.first * W; j < s * padded + own.last * W; j += W)
-        store(job.masked[0] + j, load(job.h[0] + j) * load(job.mask + j));
-  }
-  job.barrier->wait();
-
-  const int64_t gates_row = panels * K * W;
-  for (int64_t first = 0, last = 0; first < job.steps; first = last) {
-    while (last < job.steps && job.offset[last] - job.offset[first] < job.block_rows) ++last;
-    T* gates = job.out.saved ? job.out.saved + job.offset[first] * gates_row : job.gates;
-    multiply_input<T, CellType>(job, first, last, part, gates);
-    job.barrier->wait();
-    for (int64_t t = first; t < last; ++t) {
-      const int64_t row = job.offset[t] - job.offset[first] + rows.first;
-      step<T, CellType>(job, t, rows, own, gates + row * gates_row);
-      if (job.by_neuron) job.barrier->wait();
-    }
-    job.barrier->wait();
-  }
-
+void start(const ForwardJob<T>& job, int64_t index, int part) {
+  constexpr int W = width<T>;
+  const ForwardLayer<T>& layer = job.layers[index];
+  const int64_t hidden = layer.in.hidden, panels = panels_of<T>(hidden), padded = panels * W;
+  const Range rows = rows_of(job, part), own = panels_of<T>(job, hidden, part);
+  if (layer.packed) pack_panels<T, CellType>(layer.in, share(panels, part, job.parts), layer.packed);
+  gather(job, layer.in.state[0], hidden, rows, own, layer.h[0]);
+  if (CellType::states > 1) gather(job, layer.in.state[1], hidden, rows, own, layer.c);
+  if (layer.up_mask) gather(job, job.layers[index + 1].in.input_mask, hidden, rows, own, layer.up_mask);
+  if (!layer.mask) return;
+  gather(job, layer.in.recurrent_mask, hidden, rows, own, layer.mask);
   for (int64_t s = rows.first; s < rows.last; ++s)
-    for (int64_t j = own.first * W; j < own.last * W; j += W) {
-      const int64_t to = job.order[s] * hidden + j;
-      if (j >= hidden) continue;
-      store_some(job.out.state[0] + to, load(job.h[job.length[s] & 1] + s * padded + j), hidden - j);
-      if (CellType::states > 1) store_some(job.out.state[1] + to, load(job.c + s * padded + j), hidden - j);
+    for (int64_t j = s * padded + own.first * W; j < s * padded + own.last * W; j += W)
+      store(layer.masked[0] + j, load(layer.h[0] + j) * load(layer.mask + j));
+}
+
+template <class T, class CellType>
+void hand_over_states(const ForwardJob<T>& job, int64_t index, int part) {
+  constexpr int W = width<T>;
+  const ForwardLayer<T>& layer = job.layers[index];
+  const int64_t hidden = layer.in.hidden, padded = panels_of<T>(hidden) * W;
+  const Range rows = rows_of(job, part), own = panels_of<T>(job, hidden, part);
+  for (int64_t s = rows.first; s < rows.last; ++s)
+    for (int64_t j = own.first * W; j < own.last * W && j < hidden; j += W) {
+      const int64_t to = job.order[s] * hidden + j, from = s * padded + j;
+      store_some(layer.out.state[0] + to, load(layer.h[job.length[s] & 1] + from), hidden - j);
+      if (CellType::states > 1) store_some(layer.out.state[1] + to, load(layer.c + from), hidden - j);
     }
 }
 
 template <class T, class CellType>
-int64_t layout(ForwardJob<T>& job, T* block) {
-  constexpr int K = CellType::kept, W = width<T>;
-  const auto [batch, time, input, hidden] = job.in.sizes;
-  const int64_t panels = panels_of<T>(hidden), padded = panels * W;
-  const int64_t gates_row = panels * K * W;
-  const int64_t fitting = block_bytes / (gates_row * int64_t(sizeof(T)));
-  job.block_rows = fitting < least_block_rows ? least_block_rows : fitting;
-  const int64_t most_rows = job.block_rows + batch < job.total ? job.block_rows + batch : job.total;
-  Arena<T> arena(block);
-  job.packed = job.in.packed ? nullptr : arena.take(place<T, CellType>(job.in, nullptr).size);
+void lay_out_layer(const ForwardJob<T>& job, int64_t index, int64_t most_rows, const T*& given,
+                   Arena<T>& arena) {
+  constexpr int G = CellType::gates, W = width<T>;
+  ForwardLayer<T>& layer = job.layers[index];
+  const int64_t panels = panels_of<T>(layer.in.hidden), states = job.batch * panels * W;
+  const int64_t size = place<T, CellType>(layer.in, nullptr).size;
+  layer.packed = given ? nullptr : arena.take(size);
   // Packed weights are only read, whoever packed them.
-  const Packed<T> packed =
-      place<T, CellType>(job.in, job.in.packed ? const_cast<T*>(job.in.packed) : job.packed);
-  job.packed_ih = packed.ih;
-  job.packed_hh = packed.hh;
-  job.bias = packed.bias;
-  for (T*& h : job.h) h = arena.take(batch * padded);
-  job.mask = job.in.mask ? arena.take(batch * padded) : nullptr;
+  const Packed<T> packed = place<T, CellType>(layer.in, given ? const_cast<T*>(given) : layer.packed);
+  if (given) given += size;
+  layer.packed_ih = packed.ih;
+  layer.packed_hh = packed.hh;
+  layer.bias = packed.bias;
+  layer.diagonal = nullptr;
+  const T* block = packed.hh;
+  for (int64_t b = 0; block && b < layer.in.block_count; ++b) {
+    if (layer.in.blocks[b].recurrence == Recurrence::diagonal) layer.diagonal = block;
+    block += panels * depth_of(layer.in.blocks[b]) * G * W;
+  }
+  for (T*& h : layer.h) h = arena.take(states);
+  layer.mask = layer.in.recurrent_mask ? arena.take(states) : nullptr;
   for (int side = 0; side < 2; ++side)
-    job.masked[side] = job.in.mask ? arena.take(batch * padded) : job.h[side];
-  job.c = arena.take(CellType::states > 1 ? batch * padded : 0);
-  job.x = arena.take(most_rows * input);
-  job.gates = arena.take(job.out.saved ? 0 : most_rows * gates_row);
-  return arena.used();
+    layer.masked[side] = layer.in.recurrent_mask ? arena.take(states) : layer.h[side];
+  const bool masked_above = index + 1 < job.layer_count && job.layers[index + 1].in.input_mask;
+  layer.up_mask = masked_above ? arena.take(states) : nullptr;
+  layer.handed_up = masked_above ? arena.take(states) : nullptr;
+  layer.c = arena.take(CellType::states > 1 ? states : 0);
+  const int64_t gates = (index ? job.batch : most_rows) * panels * CellType::kept * W;
+  layer.gates = arena.take(layer.saved ? 0 : gates);
 }
 
 }  // namespace
@@ -209,32 +263,69 @@ int64_t saved_row(Cell cell, int64_t hidden) {
 }
 
 template <class T>
-int64_t packed_size(const ScanInputs<T>& in) {
+int64_t packed_size(const LayerInputs<T>& in) {
   return with_cell<T>(in.cell, [&]<class C>() { return place<T, C>(in, nullptr).size; });
 }
 
 template <class T>
-void pack(const ScanInputs<T>& in, T* packed) {
-  const Range all = {0, panels_of<T>(in.sizes.hidden)};
+void pack(const LayerInputs<T>& in, T* packed) {
+  const Range all = {0, panels_of<T>(in.hidden)};
   with_cell<T>(in.cell, [&]<class C>() { pack_panels<T, C>(in, all, packed); });
 }
 
 template <class T>
 int64_t layout_forward(ForwardJob<T>& job, T* block) {
-  return with_cell<T>(job.in.cell, [&]<class C>() { return layout<T, C>(job, block); });
+  const LayerInputs<T>& first = job.layers[0].in;
+  const int64_t fitting = block_bytes / (saved_row<T>(first.cell, first.hidden) * int64_t(sizeof(T)));
+  job.block_rows = fitting < least_block_rows ? least_block_rows : fitting;
+  const int64_t most_rows = job.block_rows + job.batch < job.total ? job.block_rows + job.batch : job.total;
+  Arena<T> arena(block);
+  const T* given = job.packed;
+  for (int64_t l = 0; l < job.layer_count; ++l)
+    with_cell<T>(job.layers[l].in.cell,
+                 [&]<class C>() { lay_out_layer<T, C>(job, l, most_rows, given, arena); });
+  job.x_rows = arena.take(most_rows * first.input);
+  return arena.used();
 }
 
 template <class T>
 void forward(const ForwardJob<T>& job, int part) {
-  with_cell<T>(job.in.cell, [&]<class C>() { run<T, C>(job, part); });
+  for (int64_t l = 0; l < job.layer_count; ++l)
+    with_cell<T>(job.layers[l].in.cell, [&]<class C>() { start<T, C>(job, l, part); });
+  job.barrier->wait();
+
+  const Range rows = rows_of(job, part);
+  for (int64_t first = 0, last = 0; first < job.steps; first = last) {
+    while (last < job.steps && job.offset[last] - job.offset[first] < job.block_rows) ++last;
+    const ForwardLayer<T>& lowest = job.layers[0];
+    with_cell<T>(lowest.in.cell, [&]<class C>() {
+      const int64_t base = job.offset[first] * saved_row<T>(lowest.in.cell, lowest.in.hidden);
+      multiply_input<T, C>(job, first, last, part, lowest.saved ? lowest.saved + base : lowest.gates);
+    });
+    job.barrier->wait();
+    for (int64_t t = first; t < last; ++t)
+      for (int64_t l = 0; l < job.layer_count; ++l) {
+        const ForwardLayer<T>& layer = job.layers[l];
+        with_cell<T>(layer.in.cell, [&]<class C>() {
+          const int64_t row = panels_of<T>(layer.in.hidden) * C::kept * width<T>;
+          const int64_t step_of_block = l ? 0 : job.offset[t] - job.offset[first];
+          T* gates = layer.saved ? layer.saved + job.offset[t] * row : layer.gates + step_of_block * row;
+          step<T, C>(job, l, t, rows, panels_of<T>(job, layer.in.hidden, part), gates + rows.first * row);
+        });
+        if (job.by_neuron) job.barrier->wait();
+      }
+    job.barrier->wait();
+  }
+  for (int64_t l = 0; l < job.layer_count; ++l)
+    with_cell<T>(job.layers[l].in.cell, [&]<class C>() { hand_over_states<T, C>(job, l, part); });
 }
 
 template int64_t saved_row<float>(Cell, int64_t);
 template int64_t saved_row<double>(Cell, int64_t);
-template int64_t packed_size<float>(const ScanInputs<float>&);
-template int64_t packed_size<double>(const ScanInputs<double>&);
-template void pack<float>(const ScanInputs<float>&, float*);
-template void pack<double>(const ScanInputs<double>&, double*);
+template int64_t packed_size<float>(const LayerInputs<float>&);
+template int64_t packed_size<double>(const LayerInputs<double>&);
+template void pack<float>(const LayerInputs<float>&, float*);
+template void pack<double>(const LayerInputs<double>&, double*);
 template int64_t layout_forward<float>(ForwardJob<float>&, float*);
 template int64_t layout_forward<double>(ForwardJob<double>&, double*);
 template void forward<float>(const ForwardJob<float>&, int);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cells/gru.h"
+#include "cells/linear.h"
 #include "cells/lstm.h"
 #include "cells/rnn.h"
 #include "gemm.h"
@@ -24,8 +25,10 @@ NORIA_INLINE auto with_cell(Cell cell, Visit visit) {
       return visit.template operator()<Gru<T>>();
     case Cell::rnn_tanh:
       return visit.template operator()<RnnTanh<T>>();
-    default:
+    case Cell::rnn_relu:
       return visit.template operator()<RnnRelu<T>>();
+    default:
+      return visit.template operator()<Linear<T>>();
   }
 }
 
@@ -37,33 +40,37 @@ NORIA_INLINE Range share(int64_t count, int part, int parts) {
   return {count * part / parts, count * (part + 1) / parts};
 }
 
-template <class T>
-NORIA_INLINE Range rows_of(const Job<T>& job, int part) {
-  if (job.by_neuron) return {0, job.in.sizes.batch};
+NORIA_INLINE Range rows_of(const Job& job, int part) {
+  if (job.by_neuron) return {0, job.batch};
   return {job.row_share[part], job.row_share[part + 1]};
 }
 
+// A part's panels of a layer.
 template <class T>
-NORIA_INLINE Range panels_of(const Job<T>& job, int part) {
-  const int64_t panels = panels_of<T>(job.in.sizes.hidden);
+NORIA_INLINE Range panels_of(const Job& job, int64_t hidden, int part) {
+  const int64_t panels = panels_of<T>(hidden);
   return job.by_neuron ? share(panels, part, job.parts) : Range{0, panels};
 }
 
 // The rows of the range that still run at step t.
-template <class T>
-NORIA_INLINE int64_t running(const Job<T>& job, Range rows, int64_t t) {
+NORIA_INLINE int64_t running(const Job& job, Range rows, int64_t t) {
   const int64_t last = job.active[t] < rows.last ? job.active[t] : rows.last;
   return last > rows.first ? last - rows.first : 0;
 }
 
 // (B, H) of the caller → (B, Hp) sorted, this part's rows and panels; null: zeros.
 template <class T>
-void gather(const Job<T>& job, const T* from, Range rows, Range panels, T* to) {
-  const int64_t hidden = job.in.sizes.hidden, padded = panels_of<T>(hidden) * width<T>;
+void gather(const Job& job, const T* from, int64_t hidden, Range rows, Range panels, T* to) {
+  const int64_t padded = panels_of<T>(hidden) * width<T>;
   for (int64_t s = rows.first; s < rows.last; ++s)
     for (int64_t j = panels.first * width<T>; j < panels.last * width<T>; j += width<T>)
       store(to + s * padded + j,
             from ? load_some(from + job.order[s] * hidden + j, hidden - j) : Vector<T>{});
+}
+
+template <class T>
+NORIA_INLINE int64_t depth_of(const RecurrentBlock<T>& block) {
+  return block.recurrence == Recurrence::dense ? block.size : 1;
 }
 
 // weight_hh (G * H) → (panels, G, W) in the order of the recurrent slots.

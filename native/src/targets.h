@@ -8,9 +8,9 @@
   template <class T>                                      \
   int64_t saved_row(Cell cell, int64_t hidden);           \
   template <class T>                                      \
-  int64_t packed_size(const ScanInputs<T>& inputs);       \
+  int64_t packed_size(const LayerInputs<T>& inputs);      \
   template <class T>                                      \
-  void pack(const ScanInputs<T>& inputs, T* packed);      \
+  void pack(const LayerInputs<T>& inputs, T* packed);     \
   template <class T>                                      \
   int64_t layout_forward(ForwardJob<T>& job, T* block);   \
   template <class T>                                      \

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from noria import kernels
 
 Array = NDArray[Any]
-GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
+GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1, "linear": 1}
 CELLS = tuple(GATES)
+TORCH_CELLS = CELLS[:-1]  # those that torch.nn has
 
 
 @dataclass(frozen=True)
@@ -198,17 +199,22 @@ def _step(problem: Problem, leaves: dict[str, Any], b: int, x: Any, state: list[
     else:
         product = weight_hh @ heard.to(weight_hh.dtype)
     a = leaves["weight_ih"] @ x + leaves["bias_ih"]
-    b_hh = product + leaves["bias_hh"]
-    if problem.cell == "lstm":
-        i, f, g, o = (a + b_hh).chunk(4)
+    return cell_step(problem.cell, a, product + leaves["bias_hh"], state)
+
+
+def cell_step(cell: str, a: Any, b_hh: Any, state: list[Any]) -> list[Any]:
+    """The states after a step, from the products with the input and with h, biases included."""
+    if cell == "lstm":
+        i, f, g, o = (a + b_hh).chunk(4, dim=-1)
         c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
         return [o.sigmoid() * c.tanh(), c]
-    if problem.cell == "gru":
-        (a_r, a_z, a_n), (b_r, b_z, b_n) = a.chunk(3), b_hh.chunk(3)
+    if cell == "gru":
+        (a_r, a_z, a_n), (b_r, b_z, b_n) = a.chunk(3, dim=-1), b_hh.chunk(3, dim=-1)
         z = (a_z + b_z).sigmoid()
         n = (a_n + (a_r + b_r).sigmoid() * b_n).tanh()
-        return [(1 - z) * n + z * h]
-    return [(a + b_hh).tanh() if problem.cell == "rnn_tanh" else (a + b_hh).relu()]
+        return [(1 - z) * n + z * state[0]]
+    a = a + b_hh
+    return [a.tanh() if cell == "rnn_tanh" else a.relu() if cell == "rnn_relu" else a]
 
 
 def torch_results(problem: Problem) -> dict[str, Array | None]:

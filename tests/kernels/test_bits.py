@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from noria import kernels
+from tests.kernels import stacks
 from tests.kernels.reference import CELLS, Problem, kernel_results, problem
 
 DTYPES = ["float32", "float64"]
@@ -119,13 +120,17 @@ print(test_bits.kernels.instruction_set(), test_bits.fingerprint())
 
 
 def fingerprint() -> str:
-    """A digest of what every cell computes, forward and backward."""
+    """A digest of what every cell and some stacks compute, forward and backward."""
     digest = hashlib.sha256()
     for cell, dtype, recurrence in product(CELLS, DTYPES, RECURRENCES):
         for shape in [(7, 5, 6, 75), (3, 500, 2, 90)]:
             case = problem(cell, *shape, dtype=dtype, recurrence=recurrence, ragged=True)
             for array in kernel_results(case).values():
                 digest.update(b"" if array is None else array.tobytes())
+    for mix, dtype, time in product(stacks.MIXES, DTYPES, (5, 300)):
+        stack = stacks.a_stack(mix, 7, time, dtype=dtype, ragged=True, masked=True)
+        for array in stacks.kernel_results(stack).values():
+            digest.update(b"" if array is None else array.tobytes())
     return digest.hexdigest()
 
 
@@ -154,6 +159,9 @@ def test_baseline_agrees_closely() -> None:
         "for cell in CELLS:\n"
         "    case = problem(cell, 7, 5, 6, 75, ragged=True)\n"
         "    assert_close(kernel_results(case), reference_results(case), 1e-13)\n"
+        "from tests.kernels import stacks\n"
+        "case = stacks.a_stack(ragged=True)\n"
+        "assert_close(stacks.kernel_results(case), stacks.reference_results(case), 1e-13)\n"
     )
     environment = os.environ | {"NORIA_ISA": "baseline"}
     subprocess.run([sys.executable, "-c", script], env=environment, check=True)

@@ -1,53 +1,15 @@
 // The native core without Python: odd sizes under the sanitizers, gradients by differences, bits by memcmp.
 #include <cmath>
 #include <cstdio>
-#include <cstring>
 #include <limits>
-#include <random>
 #include <vector>
 
-#include "noria.h"
+#include "testing.h"
 
 namespace {
 
 using namespace noria;
-
-int failures = 0;
-
-void check(bool holds, const char* what, const char* where) {
-  if (holds) return;
-  ++failures;
-  std::printf("FAILED: %s (%s)\n", what, where);
-}
-
-// Exactly as large as promised, so that the sanitizer sees every step too far.
-template <class T>
-struct Array {
-  explicit Array(int64_t size, T value = T(0)) : count(size), data(new T[size_t(size)]) {
-    for (int64_t i = 0; i < size; ++i) data[i] = value;
-  }
-  Array(const Array& other) : count(other.count), data(new T[size_t(other.count)]) {
-    for (int64_t i = 0; i < count; ++i) data[i] = other.data[i];
-  }
-  Array& operator=(const Array&) = delete;
-  ~Array() { delete[] data; }
-  bool operator==(const Array& other) const {
-    return count == other.count && std::memcmp(data, other.data, size_t(count) * sizeof(T)) == 0;
-  }
-  const int64_t count;
-  T* const data;
-};
-
-template <class T>
-Array<T> draw(int64_t size, unsigned seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<double> normal(0.0, 0.5);
-  Array<T> array(size);
-  for (int64_t i = 0; i < size; ++i) array.data[i] = T(normal(random));
-  return array;
-}
-
-int64_t gates_of(Cell cell) { return cell == Cell::lstm ? 4 : cell == Cell::gru ? 3 : 1; }
+using namespace noria::testing;
 
 template <class T>
 struct Case {
@@ -246,6 +208,7 @@ int main() {
   check_linear();
   check_threads();
   check_gradients_everywhere();
+  check_stacks();
   std::printf("%s: %s\n", instruction_set(), failures ? "failed" : "passed");
   return failures ? 1 : 0;
 }

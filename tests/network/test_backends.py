@@ -15,7 +15,7 @@ from noria.network import Network
 from noria.wiring import Wiring
 from tests.network.reference import (
     CELLS,
-    LAYERED,
+    FEEDBACKS,
     assert_close,
     assert_same_bits,
     inputs,
@@ -55,7 +55,7 @@ def test_native_is_the_oracle(
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("feedback", LAYERED)
+@pytest.mark.parametrize("feedback", FEEDBACKS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_native_is_the_oracle_without_gradients(
     cell: str, feedback: str, dtype: torch.dtype
@@ -70,16 +70,16 @@ def test_native_is_the_oracle_without_gradients(
 
 
 @pytest.mark.parametrize(
-    ("feedback", "called"), [("direct", True), ("none", True), ("full", False)]
+    ("feedback", "wanted"), [("direct", ["gru", "gru"]), ("none", ["gru", "gru"]), ("full", [])]
 )
-def test_auto_takes_the_kernel_where_it_can(
-    feedback: str, called: bool, monkeypatch: pytest.MonkeyPatch
+def test_auto_takes_the_kernel_of_a_layer(
+    feedback: str, wanted: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
     scan = kernels.scan
     monkeypatch.setattr(kernels, "scan", lambda *a, **k: calls.append(a[0]) or scan(*a, **k))
     network("gru", feedback, backend="auto")(inputs())
-    assert calls == (["gru", "gru"] if called else [])
+    assert calls == wanted
     calls.clear()
     network("gru", feedback, backend="oracle")(inputs())
     assert calls == []
@@ -104,18 +104,13 @@ def test_a_frozen_network_gives_only_the_input_a_gradient() -> None:
     torch.testing.assert_close(x.grad, y.grad)
 
 
-def test_native_runs_no_feedback_between_layers() -> None:
-    for feedback in ("indirect", "full"):
-        with pytest.raises(WiringError, match="cannot run feedback between layers"):
-            Network(2, [LSTM(3), LSTM(3)], feedback, backend="native")
-
-
 def test_native_says_why_it_cannot_run() -> None:
     net = network("lstm", backend="native").half()
     with pytest.raises(KernelError, match="float32 or float64, not float16"):
         net(inputs().half())
-    with pytest.raises(KernelError, match="not linear"):
-        Network(4, [LSTM(3)], ["none", "direct"], output_size=1, backend="native")(inputs().float())
+    net = network("lstm", "full", backend="native").to(torch.bfloat16)
+    with pytest.raises(KernelError, match="float32 or float64, not bfloat16"):
+        net(inputs().bfloat16())
 
 
 def test_an_unknown_backend() -> None:

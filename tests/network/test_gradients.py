@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from noria.network import Network
-from tests.network.reference import CELLS, FEEDBACKS, flat, inputs, network, some_state
+from tests.network.reference import CELLS, FEEDBACKS, LAYERED, flat, inputs, network, some_state
 
 
 def check(net: Network) -> None:
@@ -41,6 +41,12 @@ def test_oracle(cell: str, feedback: str) -> None:
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_native(cell: str, feedback: str, bidirectional: bool) -> None:
     check(network(cell, feedback, backend="native", bidirectional=bidirectional))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("feedback", [name for name in FEEDBACKS if name not in LAYERED])
+def test_native_stack(cell: str, feedback: str) -> None:
+    check(network(cell, feedback, backend="native"))
 
 
 @pytest.mark.parametrize("backend", ["oracle", "auto"])

@@ -16,7 +16,6 @@ from noria.network import Network, NetworkState
 from tests.network.reference import (
     CELLS,
     FEEDBACKS,
-    LAYERED,
     assert_same_bits,
     flat,
     inputs,
@@ -57,7 +56,7 @@ def test_any_chunking_is_the_whole(cell: str, feedback: str, sizes: list[int]) -
 
 @given(
     st.sampled_from(list(CELLS)),
-    st.sampled_from(LAYERED),
+    st.sampled_from(list(FEEDBACKS)),
     chunkings(),
     st.sampled_from([torch.float32, torch.float64]),
     st.integers(1, 4),

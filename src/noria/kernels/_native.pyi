@@ -5,6 +5,18 @@ from numpy.typing import NDArray
 
 _Array = NDArray[Any]
 _Lengths = NDArray[np.int64] | None
+_Layer = tuple[
+    int,  # cell
+    bool,  # carries_state
+    int,  # hidden
+    _Array,  # weight_ih
+    _Array,  # bias_ih
+    _Array | None,  # bias_hh
+    list[tuple[int, _Array]],  # source and weight_hh
+    _Array | None,  # recurrent_mask
+    _Array | None,  # input_mask
+]
+_LayerGradients = tuple[_Array, _Array, _Array, list[_Array], list[_Array]]
 
 def thread_count() -> int: ...
 def set_thread_count(count: int) -> None: ...
@@ -59,6 +71,31 @@ def scan_packed_float32(
     c: _Array | None,
     lengths: _Lengths,
 ) -> tuple[_Array, _Array, _Array, _Array]: ...
+def scan_stack_float32(
+    layers: list[_Layer],
+    x: _Array,
+    state: list[list[_Array]],
+    lengths: _Lengths,
+    save: bool,
+) -> tuple[list[_Array], list[list[_Array]], _Array]: ...
+def pack_stack_float32(layers: list[_Layer]) -> _Array: ...
+def scan_stack_packed_float32(
+    layers: list[_Layer],
+    packed: _Array,
+    x: _Array,
+    state: list[list[_Array]],
+    lengths: _Lengths,
+) -> tuple[list[_Array], list[list[_Array]], _Array]: ...
+def scan_stack_backward_float32(
+    layers: list[_Layer],
+    x: _Array,
+    state: list[list[_Array]],
+    lengths: _Lengths,
+    ys: list[_Array],
+    saved: _Array,
+    grad_y: _Array,
+    grad_state: list[list[_Array]],
+) -> tuple[_Array, list[_LayerGradients]]: ...
 def linear_float32(x: _Array, weight: _Array, bias: _Array | None) -> _Array: ...
 def sigmoid_float32(x: _Array) -> _Array: ...
 def tanh_float32(x: _Array) -> _Array: ...
@@ -67,6 +104,10 @@ scan_float64 = scan_float32
 scan_backward_float64 = scan_backward_float32
 pack_float64 = pack_float32
 scan_packed_float64 = scan_packed_float32
+scan_stack_float64 = scan_stack_float32
+pack_stack_float64 = pack_stack_float32
+scan_stack_packed_float64 = scan_stack_packed_float32
+scan_stack_backward_float64 = scan_stack_backward_float32
 linear_float64 = linear_float32
 sigmoid_float64 = sigmoid_float32
 tanh_float64 = tanh_float32

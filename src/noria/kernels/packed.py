@@ -50,7 +50,7 @@ def pack(
     """Pack the weights of one layer for `scan_packed`.
 
     Args:
-        cell: "lstm", "gru", "rnn_tanh" or "rnn_relu".
+        cell: "lstm", "gru", "rnn_tanh", "rnn_relu" or "linear".
         weight_ih: Shape (G*H, I), float32 or float64; all arrays have its dtype.
         weight_hh: Shape (G*H, H) dense, (G*H,) diagonal, or None.
         bias_ih: Shape (G*H,).

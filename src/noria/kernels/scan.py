@@ -1,6 +1,6 @@
 """Scans: one recurrent layer over whole sequences, forward and backward.
 
-B batch, T time, I input, H hidden, G gates (LSTM 4: i, f, g, o; GRU 3: r, z, n; RNN 1).
+B batch, T time, I input, H hidden, G gates (LSTM 4: i, f, g, o; GRU 3: r, z, n; the others 1).
 """
 
 from __future__ import annotations
@@ -19,9 +19,15 @@ __all__ = ["Gradients", "Saved", "Scan", "explain", "linear", "scan", "scan_back
 
 Array = NDArray[Any]
 
-CELLS = {"lstm": 0, "gru": 1, "rnn_tanh": 2, "rnn_relu": 3}
-GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
-STATES = {"lstm": ("h", "c"), "gru": ("h",), "rnn_tanh": ("h",), "rnn_relu": ("h",)}
+CELLS = {"lstm": 0, "gru": 1, "rnn_tanh": 2, "rnn_relu": 3, "linear": 4}
+GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1, "linear": 1}
+STATES = {
+    "lstm": ("h", "c"),
+    "gru": ("h",),
+    "rnn_tanh": ("h",),
+    "rnn_relu": ("h",),
+    "linear": ("h",),
+}
 RECURRENCES = {"dense": 0, "diagonal": 1, "none": 2}
 _SCAN = {"float32": _native.scan_float32, "float64": _native.scan_float64}
 _SCAN_BACKWARD = {
@@ -83,7 +89,7 @@ def explain(
     """Say why the native core does not run a configuration.
 
     Args:
-        cell: "lstm", "gru", "rnn_tanh" or "rnn_relu".
+        cell: "lstm", "gru", "rnn_tanh", "rnn_relu" or "linear".
         hidden_size: H.
         dtype: "float32" or "float64".
         recurrence: "dense" (every neuron hears every neuron), "diagonal" (only itself) or "none".
@@ -126,10 +132,10 @@ def scan(
 
         LSTM  i, f, o = σ(…);  g = tanh(…);  c' = f·c + i·g;  h' = o·tanh(c')
         GRU   r, z = σ(…);  n = tanh(W_n x + b_in + r·(R_n h + b_hn));  h' = (1 - z)·n + z·h
-        RNN   h' = tanh(…) or relu(…)           where … is W x + b_ih + R h + b_hh
+        RNN   h' = tanh(…), relu(…), or … itself: linear        where … is W x + b_ih + R h + b_hh
 
     Args:
-        cell: "lstm", "gru", "rnn_tanh" or "rnn_relu".
+        cell: "lstm", "gru", "rnn_tanh", "rnn_relu" or "linear".
         x: Input, shape (B, T, I), float32 or float64; all arrays have its dtype.
         weight_ih: W, shape (G*H, I).
         weight_hh: R, shape (G*H, H); (G*H,) when a neuron hears only itself; None without R.

@@ -11,7 +11,7 @@ from torch.nn import functional
 from noria.cells import Cell, State, make_cell
 from noria.errors import ShapeError, UsageError, WiringError
 from noria.feedback import Feedback
-from noria.network.scan import Backend, advance, linear, scan
+from noria.network.scan import Backend, StackLayer, linear, scan, scan_stack
 from noria.network.weights import LayerWeights
 from noria.shapes import expect_shape
 from noria.wiring import CellShape, Wiring
@@ -104,10 +104,6 @@ class Network(nn.Module):
                 raise UsageError(f"{name} is {p}: a probability from 0 up to, not including, 1")
         if backend not in ("auto", "native", "oracle"):
             raise UsageError(f"backend is {backend!r}, expected 'auto', 'native' or 'oracle'")
-        if backend == "native" and not wiring.layered:
-            raise WiringError(
-                "backend 'native' cannot run feedback between layers yet; use 'auto' or 'oracle'"
-            )
         self.wiring = wiring
         self.dropout = dropout
         self.recurrent_dropout = recurrent_dropout
@@ -338,47 +334,24 @@ class Network(nn.Module):
         recurrent_masks: list[Tensor | None],
         handed_up: list[Tensor | None],
     ) -> tuple[Tensor, NetworkState]:
-        """The whole stack together, step by step: later layers feed earlier ones."""
-        batch, steps, _ = x.shape
-        running = None
-        if lengths is not None:
-            running = torch.arange(steps, device=x.device) < lengths[:, None]
-            x = x.masked_fill(~running[:, :, None], 0.0)
-        layers = [layer for layer in self.layers if isinstance(layer, LayerWeights)]
-        blocks = [{e.source: l.recurrent(e.source) for e in l.edges} for l in layers]
-        first = functional.linear(x, layers[0].weight_ih, layers[0].bias_ih)
-        outputs = []
-        for t in range(steps):
-            active = None if running is None else running[:, t, None]
-            fed_back = [
-                own[0] if mask is None else own[0] * mask
-                for own, mask in zip(state, recurrent_masks, strict=True)
-            ]
-            new_state: list[State] = []
-            below = x[:, t]
-            for index, (cell, weights) in enumerate(zip(self.cells, layers, strict=True)):
-                if index == 0:
-                    from_below = first[:, t]
-                else:
-                    mask = handed_up[index]
-                    below = below if mask is None else below * mask
-                    from_below = functional.linear(below, weights.weight_ih, weights.bias_ih)
-                fed = from_below.new_zeros(batch, weights.layer.rows)
-                if weights.bias_hh is not None:
-                    fed = fed + weights.bias_hh
-                for source, block in blocks[index].items():
-                    fed = fed + functional.linear(fed_back[source], block)
-                own = state[index]
-                if not weights.layer.carries_state:
-                    own = tuple(torch.zeros_like(part) for part in own)
-                new = cell.step(from_below, fed, own)
-                below = new[0]
-                new_state.append(advance(new, state[index], active))
-            outputs.append(below if active is None else below * active)
-            state = tuple(new_state)
-        if not steps:
-            return x.new_zeros(batch, 0, self.wiring.output_size), state
-        return torch.stack(outputs, dim=1), state
+        """The whole stack together: later layers feed earlier ones."""
+        layers = [
+            StackLayer(
+                cell=cell,
+                weight_ih=weights.weight_ih,
+                bias_ih=weights.bias_ih,
+                bias_hh=weights.bias_hh,
+                weight_hh=weights.recurrences(),
+                carries_state=weights.layer.carries_state,
+                recurrent_mask=recurrent_mask,
+                input_mask=input_mask,
+            )
+            for cell, weights, recurrent_mask, input_mask in zip(
+                self.cells, self.layers, recurrent_masks, handed_up, strict=True
+            )
+            if isinstance(weights, LayerWeights)
+        ]
+        return scan_stack(layers, x, state, lengths, backend=self.backend)
 
     def _mask(self, x: Tensor, width: int, path: str) -> Tensor | None:
         """A dropout mask (B, width) for a whole sequence, None where nothing is dropped."""

@@ -98,16 +98,22 @@ class LayerWeights(nn.Module):
         zeros = weight.new_zeros(gates, rows * columns)
         return zeros.index_copy(1, allowed, weight).reshape(gates * rows, columns)
 
-    def own_recurrence(self) -> Tensor | None:
-        """R from the layer to itself as the native core takes it.
+    def recurrences(self) -> dict[int, Tensor]:
+        """Every block R as a scan takes it, by its source.
 
         Returns:
-            (G·H, H) dense, (G·H,) diagonal, or None where the layer does not feed itself.
+            (G·H, K) each, or (G·H,) for a diagonal.
         """
+        return {
+            edge.source: self.weight_hh[str(edge.source)].reshape(-1)
+            if edge.kind == "diagonal"
+            else self.recurrent(edge.source)
+            for edge in self.edges
+        }
+
+    def own_recurrence(self) -> Tensor | None:
+        """R from the layer to itself as a scan takes it; None where it does not feed itself."""
         for edge in self.edges:
             if edge.source == edge.target:
-                if edge.kind == "diagonal":
-                    diagonal: Tensor = self.weight_hh[str(edge.source)]
-                    return diagonal.reshape(-1)
-                return self.recurrent(edge.source)
+                return self.recurrences()[edge.source]
         return None

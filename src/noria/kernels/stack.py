@@ -1,0 +1,381 @@
+"""Scans of a whole stack: layers that advance together, since later ones feed earlier ones.
+
+B batch, T time, I input, H hidden, K hidden of a source layer, G gates, L layers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from noria.errors import KernelError, ShapeError
+from noria.kernels import _native
+from noria.kernels.scan import CELLS, GATES, STATES, Array, check_lengths, dense, explain
+
+__all__ = [
+    "LayerGradients",
+    "PackedStack",
+    "SavedStack",
+    "StackGradients",
+    "StackLayer",
+    "StackScan",
+    "pack_stack",
+    "scan_stack",
+    "scan_stack_backward",
+    "scan_stack_packed",
+]
+
+_SCAN = {"float32": _native.scan_stack_float32, "float64": _native.scan_stack_float64}
+_BACKWARD = {
+    "float32": _native.scan_stack_backward_float32,
+    "float64": _native.scan_stack_backward_float64,
+}
+_PACK = {"float32": _native.pack_stack_float32, "float64": _native.pack_stack_float64}
+_SCAN_PACKED = {
+    "float32": _native.scan_stack_packed_float32,
+    "float64": _native.scan_stack_packed_float64,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class StackLayer:
+    """One layer of a stack.
+
+    Attributes:
+        cell: "lstm", "gru", "rnn_tanh", "rnn_relu" or "linear".
+        weight_ih: W, shape (G*H, I); above the first layer, I is H of the layer below.
+        bias_ih: Shape (G*H,).
+        bias_hh: Shape (G*H,), or None for zeros.
+        weight_hh: R from each layer that feeds this one, by the source's index from 0: shape
+            (G*H, K), with zeros where it has no connection; from the layer itself also (G*H,),
+            when a neuron hears only itself.
+        carries_state: False when the layer's own state is zero at every step; what others hear
+            of it, and it of itself through `weight_hh`, is still its h(t-1).
+        recurrent_mask: Shape (B, H); multiplies h(t-1) in every product with an R that reads it.
+        input_mask: Shape (B, I); multiplies what the layer below hands up, at every step.
+    """
+
+    cell: str
+    weight_ih: Array
+    bias_ih: Array
+    bias_hh: Array | None = None
+    weight_hh: Mapping[int, Array] = dataclasses.field(default_factory=dict)
+    carries_state: bool = True
+    recurrent_mask: Array | None = None
+    input_mask: Array | None = None
+
+    @property
+    def hidden_size(self) -> int:
+        """H, number of neurons."""
+        return int(self.weight_ih.shape[0]) // GATES[self.cell]
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedStack:
+    """What `scan_stack_backward` needs; it shares memory with the scan's inputs and outputs."""
+
+    layers: tuple[StackLayer, ...]
+    x: Array
+    state: tuple[tuple[Array, ...], ...]
+    lengths: NDArray[np.int64] | None
+    ys: tuple[Array, ...]
+    gates: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class StackScan:
+    """The result of a scan of a stack.
+
+    Attributes:
+        y: h of the last layer after every step, shape (B, T, H); 0 past a row's length.
+        state: Final states of every layer, each (B, H).
+        saved: For `scan_stack_backward`; None unless asked for.
+    """
+
+    y: Array
+    state: tuple[tuple[Array, ...], ...]
+    saved: SavedStack | None
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerGradients:
+    """Gradients with respect to one layer's weights, biases and states, each in its shape."""
+
+    weight_ih: Array
+    bias_ih: Array
+    bias_hh: Array | None
+    weight_hh: dict[int, Array]
+    state: tuple[Array, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class StackGradients:
+    """Gradients with respect to the inputs of a scan of a stack."""
+
+    x: Array
+    layers: tuple[LayerGradients, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class PackedStack:
+    """A stack's weights and biases as the native core reads them, beside the layers themselves.
+
+    The order inside depends on the machine: pack again rather than store it.
+    """
+
+    layers: tuple[StackLayer, ...]
+    weights: Array
+
+
+def scan_stack(
+    layers: Sequence[StackLayer],
+    x: Array,
+    state: Sequence[Sequence[Array]],
+    lengths: ArrayLike | None = None,
+    save: bool = False,
+) -> StackScan:
+    """Run layers that advance together over whole sequences.
+
+        a_l(t) = W_l x_l(t) + b_ih + Σ_k R_{l←k} h_k(t-1) + b_hh       x_l(t) = h_{l-1}(t)
+
+    The cell turns a_l(t) into h_l(t) as in `scan`; the linear cell has h_l(t) = a_l(t).
+
+    Args:
+        layers: The stack from below.
+        x: Input of the first layer, shape (B, T, I), float32 or float64; all arrays have its dtype.
+        state: Initial (h, c) of an LSTM, (h,) of the others, each (B, H), for every layer.
+        lengths: Steps of each row, shape (B,), each 0..T; None: T. Past them x is not read.
+        save: Keep what `scan_stack_backward` needs.
+
+    Returns:
+        y, the final states, and what was saved.
+
+    Raises:
+        ShapeError: if a shape, a source or a length disagrees with the others.
+        KernelError: if the core does not run a cell or dtype.
+    """
+    if x.ndim != 3:
+        raise ShapeError(f"x has shape {x.shape}, expected (B, T, I)")
+    batch, time, inputs = x.shape
+    checked = _checked_layers(layers, x.dtype, inputs, batch)
+    x = np.ascontiguousarray(x)
+    state = _checked_states("state", checked, state, x.dtype, batch)
+    lengths = None if lengths is None else check_lengths(lengths, batch, time)
+    ys, final, gates = _SCAN[str(x.dtype)](_arguments(checked), x, _lists(state), lengths, save)
+    saved = SavedStack(checked, x, state, lengths, tuple(ys), gates) if save else None
+    return StackScan(ys[-1], _tuples(final), saved)
+
+
+def scan_stack_backward(
+    saved: SavedStack, grad_y: Array, grad_state: Sequence[Sequence[Array]]
+) -> StackGradients:
+    """Compute the gradients of a scan of a stack.
+
+    Args:
+        saved: From `scan_stack(..., save=True)`. May be used more than once.
+        grad_y: With respect to y, shape (B, T, H); ignored past a row's length.
+        grad_state: With respect to the final states, each (B, H), for every layer.
+
+    Returns:
+        The gradients with respect to x, and to weights, biases and initial states of every layer.
+
+    Raises:
+        ShapeError: if a shape disagrees with the scan's.
+        KernelError: if a dtype does.
+    """
+    dtype = saved.x.dtype
+    batch, time, hidden = saved.ys[-1].shape
+    grad_y = dense("grad_y", grad_y, dtype, ("B", batch), ("T", time), ("H", hidden))
+    grad_state = _checked_states("grad_state", saved.layers, grad_state, dtype, batch)
+    x, found = _BACKWARD[str(dtype)](
+        _arguments(saved.layers),
+        saved.x,
+        _lists(saved.state),
+        saved.lengths,
+        list(saved.ys),
+        saved.gates,
+        grad_y,
+        _lists(grad_state),
+    )
+    gradients = tuple(
+        LayerGradients(
+            weight_ih=weight_ih,
+            bias_ih=bias_ih,
+            bias_hh=None if layer.bias_hh is None else bias_hh,
+            weight_hh=dict(zip(layer.weight_hh, weight_hh, strict=True)),
+            state=tuple(state),
+        )
+        for layer, (weight_ih, bias_ih, bias_hh, weight_hh, state) in zip(
+            saved.layers, found, strict=True
+        )
+    )
+    return StackGradients(x, gradients)
+
+
+def pack_stack(layers: Sequence[StackLayer]) -> PackedStack:
+    """Pack the weights of a stack for `scan_stack_packed`.
+
+    Args:
+        layers: The stack from below, without masks.
+
+    Raises:
+        ShapeError: if a shape or a source disagrees with the others.
+        KernelError: if the core does not run a cell or dtype, or a layer has a mask.
+    """
+    for index, layer in enumerate(layers):
+        if layer.recurrent_mask is not None or layer.input_mask is not None:
+            raise KernelError(f"layer {index} has a mask: a packed stack runs without")
+    first = layers[0].weight_ih if layers else _NOTHING
+    checked = _checked_layers(layers, first.dtype, first.shape[-1], 0)
+    return PackedStack(checked, _PACK[str(first.dtype)](_arguments(checked)))
+
+
+def scan_stack_packed(
+    packed: PackedStack,
+    x: Array,
+    state: Sequence[Sequence[Array]],
+    lengths: ArrayLike | None = None,
+) -> StackScan:
+    """Run a stack whose weights are packed: `scan_stack` without saving, to the same bits.
+
+    Args:
+        packed: From `pack_stack`.
+        x: Input, shape (B, T, I), of the weights' dtype.
+        state: Initial (h, c) of an LSTM, (h,) of the others, each (B, H), for every layer.
+        lengths: Steps of each row, shape (B,), each 0..T; None: T.
+
+    Raises:
+        ShapeError: if a shape or a length disagrees with the weights or the others.
+        KernelError: if a dtype is not that of the weights.
+    """
+    dtype = packed.weights.dtype
+    inputs = packed.layers[0].weight_ih.shape[1]
+    if x.ndim != 3 or x.shape[2] != inputs:
+        raise ShapeError(f"x has shape {x.shape}, expected (B, T, I={inputs})")
+    if x.dtype != dtype:
+        raise KernelError(f"x is {x.dtype}, but the weights are {dtype}")
+    batch, time, _ = x.shape
+    ys, final, _ = _SCAN_PACKED[str(dtype)](
+        _arguments(packed.layers),
+        packed.weights,
+        np.ascontiguousarray(x),
+        _lists(_checked_states("state", packed.layers, state, dtype, batch)),
+        None if lengths is None else check_lengths(lengths, batch, time),
+    )
+    return StackScan(ys[-1], _tuples(final), None)
+
+
+_NOTHING = np.empty((0, 0))
+
+
+def _checked_layers(
+    layers: Sequence[StackLayer], dtype: np.dtype[Any], inputs: int, batch: int
+) -> tuple[StackLayer, ...]:
+    """The layers with their arrays in C order, once everything is found right."""
+    if not layers:
+        raise ShapeError("layers is empty: a stack has at least one")
+    sizes = []
+    for index, layer in enumerate(layers):
+        gates, shape = GATES.get(layer.cell, 1), layer.weight_ih.shape
+        if len(shape) != 2 or shape[0] % gates:
+            raise ShapeError(
+                f"weight_ih of layer {index} has shape {shape}, expected (G*H, I) with G={gates}"
+            )
+        sizes.append(shape[0] // gates)
+        reason = explain(layer.cell, hidden_size=sizes[-1], dtype=str(dtype))
+        if reason:
+            raise KernelError(reason)
+    checked = []
+    for index, (layer, hidden) in enumerate(zip(layers, sizes, strict=True)):
+        checked.append(_checked_layer(layer, index, sizes, dtype, inputs, batch))
+        inputs = hidden
+    return tuple(checked)
+
+
+def _checked_layer(
+    layer: StackLayer, index: int, sizes: list[int], dtype: np.dtype[Any], inputs: int, batch: int
+) -> StackLayer:
+    hidden = sizes[index]
+    rows = ("G*H", GATES[layer.cell] * hidden)
+
+    def check(name: str, array: Array, *axes: tuple[str, int]) -> Array:
+        return dense(f"{name} of layer {index}", array, dtype, *axes)
+
+    weight_hh = {}
+    for source, weight in sorted(layer.weight_hh.items()):
+        if not 0 <= source < len(sizes):
+            raise ShapeError(
+                f"weight_hh of layer {index} comes from layer {source}, expected"
+                f" 0..{len(sizes) - 1}"
+            )
+        own_diagonal = source == index and weight.ndim == 1
+        axes = (rows,) if own_diagonal else (rows, ("K", sizes[source]))
+        weight_hh[source] = check(f"weight_hh[{source}]", weight, *axes)
+    recurrent_mask, input_mask = layer.recurrent_mask, layer.input_mask
+    if recurrent_mask is not None:
+        recurrent_mask = check("recurrent_mask", recurrent_mask, ("B", batch), ("H", hidden))
+    if input_mask is not None:
+        if index == 0:
+            raise KernelError("layer 0 has an input_mask: multiply x by it instead")
+        input_mask = check("input_mask", input_mask, ("B", batch), ("I", inputs))
+    return StackLayer(
+        cell=layer.cell,
+        weight_ih=check("weight_ih", layer.weight_ih, rows, ("I", inputs)),
+        bias_ih=check("bias_ih", layer.bias_ih, rows),
+        bias_hh=None if layer.bias_hh is None else check("bias_hh", layer.bias_hh, rows),
+        weight_hh=weight_hh,
+        carries_state=layer.carries_state,
+        recurrent_mask=recurrent_mask,
+        input_mask=input_mask,
+    )
+
+
+def _checked_states(
+    name: str,
+    layers: tuple[StackLayer, ...],
+    state: Sequence[Sequence[Array]],
+    dtype: np.dtype[Any],
+    batch: int,
+) -> tuple[tuple[Array, ...], ...]:
+    wanted = [STATES[layer.cell] for layer in layers]
+    if [len(part) for part in state] != [len(names) for names in wanted]:
+        raise ShapeError(
+            f"{name} has {[len(part) for part in state]} arrays a layer,"
+            f" expected {[len(names) for names in wanted]}"
+        )
+    return tuple(
+        tuple(
+            dense(f"{name}[{index}] {letter}", array, dtype, ("B", batch), ("H", layer.hidden_size))
+            for letter, array in zip(names, part, strict=True)
+        )
+        for index, (layer, names, part) in enumerate(zip(layers, wanted, state, strict=True))
+    )
+
+
+def _arguments(layers: tuple[StackLayer, ...]) -> list[_native._Layer]:
+    return [
+        (
+            CELLS[layer.cell],
+            layer.carries_state,
+            layer.hidden_size,
+            layer.weight_ih,
+            layer.bias_ih,
+            layer.bias_hh,
+            list(layer.weight_hh.items()),
+            layer.recurrent_mask,
+            layer.input_mask,
+        )
+        for layer in layers
+    ]
+
+
+def _lists(state: tuple[tuple[Array, ...], ...]) -> list[list[Array]]:
+    return [list(part) for part in state]
+
+
+def _tuples(state: list[list[Array]]) -> tuple[tuple[Array, ...], ...]:
+    return tuple(tuple(part) for part in state)

@@ -1,0 +1,216 @@
+"""Random stacks of layers that feed each other, and their recurrence as a plain torch loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from noria import kernels
+from noria.kernels import StackLayer
+from tests.kernels.reference import GATES, Array, cell_step
+
+MIXES: dict[str, list[tuple[str, int]]] = {
+    "lstm-gru-linear": [("lstm", 19), ("gru", 8), ("linear", 3)],
+    "gru-rnn": [("gru", 1), ("rnn_tanh", 17)],
+    "relu-lstm-lstm": [("rnn_relu", 5), ("lstm", 9), ("lstm", 33)],
+    "lstm": [("lstm", 20)],
+}
+WIRINGS = ("full", "indirect", "diagonal and indirect", "forward in time")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Arguments of a scan of a stack, with gradients to send back through it."""
+
+    layers: tuple[StackLayer, ...]
+    x: Array
+    state: tuple[tuple[Array, ...], ...]
+    grad_y: Array
+    grad_state: tuple[tuple[Array, ...], ...]
+    lengths: Array | None = None
+
+    def scan(self, save: bool = False) -> kernels.StackScan:
+        return kernels.scan_stack(self.layers, self.x, self.state, self.lengths, save)
+
+    def rows(self, first: int, last: int) -> Stack:
+        """The same problem for rows [first, last) of the batch alone."""
+
+        def cut(array: Array | None) -> Any:
+            return None if array is None else array[first:last]
+
+        def cut_all(state: tuple[tuple[Array, ...], ...]) -> tuple[tuple[Array, ...], ...]:
+            return tuple(tuple(cut(part) for part in own) for own in state)
+
+        return Stack(
+            tuple(
+                replace(l, recurrent_mask=cut(l.recurrent_mask), input_mask=cut(l.input_mask))
+                for l in self.layers
+            ),
+            cut(self.x),
+            cut_all(self.state),
+            cut(self.grad_y),
+            cut_all(self.grad_state),
+            cut(self.lengths),
+        )
+
+
+def a_stack(
+    mix: str | Sequence[tuple[str, int]] = "lstm-gru-linear",
+    batch: int = 5,
+    time: int = 6,
+    inputs: int = 3,
+    wiring: str = "full",
+    dtype: str = "float64",
+    ragged: bool = False,
+    masked: bool = False,
+    carries_state: bool = True,
+    seed: int = 0,
+) -> Stack:
+    """A random stack; ragged lengths hold 0 and T wherever the batch has room for them."""
+    random = np.random.default_rng(seed)
+    cells = MIXES[mix] if isinstance(mix, str) else list(mix)
+
+    def draw(*shape: int, scale: float = 1.0) -> Array:
+        return (random.standard_normal(shape) * scale).astype(dtype)
+
+    def mask(width: int) -> Array | None:
+        return ((random.random((batch, width)) < 0.7) / 0.7).astype(dtype) if masked else None
+
+    layers, width = [], inputs
+    for index, (cell, hidden) in enumerate(cells):
+        rows = GATES[cell] * hidden
+        weight_hh = {}
+        for source, (_, size) in enumerate(cells):
+            own = source == index
+            if own and wiring == "diagonal and indirect":
+                weight_hh[source] = draw(rows, scale=0.5)
+            elif (
+                wiring == "full"
+                or ("indirect" in wiring and source > index)
+                or (wiring == "forward in time" and source < index)
+            ):
+                weight_hh[source] = draw(rows, size, scale=(len(cells) * size) ** -0.5)
+        layers.append(
+            StackLayer(
+                cell=cell,
+                weight_ih=draw(rows, width, scale=max(width, 1) ** -0.5),
+                bias_ih=draw(rows, scale=0.3),
+                bias_hh=None if cell == "linear" else draw(rows, scale=0.3),
+                weight_hh=weight_hh,
+                carries_state=carries_state or index == 0,
+                recurrent_mask=mask(hidden),
+                input_mask=mask(width) if index else None,
+            )
+        )
+        width = hidden
+    lengths = None
+    if ragged:
+        lengths = random.integers(0, time + 1, batch)
+        lengths[:1] = time
+        lengths[2:3] = 0
+
+    def states(scale: float) -> tuple[tuple[Array, ...], ...]:
+        return tuple(
+            tuple(draw(batch, hidden, scale=scale) for _ in range(2 if cell == "lstm" else 1))
+            for cell, hidden in cells
+        )
+
+    x, grad_y = draw(batch, time, inputs), draw(batch, time, width)
+    return Stack(tuple(layers), x, states(0.5), grad_y, states(1.0), lengths)
+
+
+def kernel_results(case: Stack) -> dict[str, Array | None]:
+    """Everything a scan and its way back give, by name."""
+    result = case.scan(save=True)
+    assert result.saved is not None
+    grads = kernels.scan_stack_backward(result.saved, case.grad_y, case.grad_state)
+    named: dict[str, Array | None] = {"y": result.y, "grad x": grads.x}
+    for l, (states, layer) in enumerate(zip(result.state, grads.layers, strict=True)):
+        named |= {f"state {l} {k}": part for k, part in enumerate(states)}
+        named |= {f"grad state {l} {k}": part for k, part in enumerate(layer.state)}
+        named |= {f"grad {n} {l}": getattr(layer, n) for n in ("weight_ih", "bias_ih", "bias_hh")}
+        named |= {f"grad weight_hh {l} {k}": part for k, part in layer.weight_hh.items()}
+    return named
+
+
+def reference_results(case: Stack) -> dict[str, Array | None]:
+    """The same from a plain loop and autograd, in float64."""
+    roots: dict[str, torch.Tensor] = {}
+
+    def root(name: str, array: Array | None) -> Any:
+        if array is None:
+            return None
+        roots[name] = torch.tensor(array, dtype=torch.float64, requires_grad=True)
+        return roots[name]
+
+    x = root("x", case.x)
+    layers = [
+        (
+            root(f"weight_ih {l}", layer.weight_ih),
+            root(f"bias_ih {l}", layer.bias_ih),
+            root(f"bias_hh {l}", layer.bias_hh),
+            {k: root(f"weight_hh {l} {k}", block) for k, block in layer.weight_hh.items()},
+        )
+        for l, layer in enumerate(case.layers)
+    ]
+    state = [
+        [root(f"state {l} {k}", part) for k, part in enumerate(own)]
+        for l, own in enumerate(case.state)
+    ]
+    batch, time, _ = case.x.shape
+    lengths = torch.tensor(np.full(batch, time) if case.lengths is None else case.lengths)
+    ys = []
+    for t in range(time):
+        running = (t < lengths)[:, None]
+        state, y = _step(case.layers, layers, x[:, t], state, running)
+        ys.append(torch.where(running, y, 0.0))
+    y = torch.stack(ys, 1) if ys else torch.zeros(case.grad_y.shape, dtype=torch.float64)
+    parts = [part for own in state for part in own]
+    grads = [torch.tensor(g, dtype=torch.float64) for own in case.grad_state for g in own]
+    ends = [(y, torch.tensor(case.grad_y, dtype=torch.float64)), *zip(parts, grads, strict=True)]
+    torch.autograd.backward(
+        [end for end, _ in ends if end.requires_grad], [g for end, g in ends if end.requires_grad]
+    )
+    named: dict[str, Array | None] = {"y": y.detach().numpy()}
+    named |= {
+        f"state {l} {k}": part.detach().numpy()
+        for l, own in enumerate(state)
+        for k, part in enumerate(own)
+    }
+    named |= {f"grad bias_hh {l}": None for l, layer in enumerate(layers) if layer[2] is None}
+    for name, tensor in roots.items():
+        grad = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
+        named[f"grad {name}"] = grad.numpy()
+    return named
+
+
+def _step(
+    layers: tuple[StackLayer, ...],
+    weights: list[Any],
+    x: torch.Tensor,
+    state: list[list[torch.Tensor]],
+    running: torch.Tensor,
+) -> tuple[list[list[torch.Tensor]], torch.Tensor]:
+    def masked(h: torch.Tensor, mask: Array | None) -> torch.Tensor:
+        return h if mask is None else h * torch.tensor(mask)
+
+    heard = [masked(own[0], l.recurrent_mask) for l, own in zip(layers, state, strict=True)]
+    after = []
+    for l, layer in enumerate(layers):
+        weight_ih, bias_ih, bias_hh, blocks = weights[l]
+        a = masked(x, layer.input_mask) @ weight_ih.T + bias_ih
+        fed = torch.zeros_like(a) if bias_hh is None else bias_hh.expand_as(a)
+        for source, block in blocks.items():
+            if block.dim() == 1:
+                fed = fed + heard[source].repeat(1, GATES[layer.cell]) * block
+            else:
+                fed = fed + heard[source] @ block.T
+        own = state[l] if layer.carries_state else [torch.zeros_like(s) for s in state[l]]
+        new = cell_step(layer.cell, a, fed, own)
+        x = new[0]
+        after.append([torch.where(running, n, o) for n, o in zip(new, state[l], strict=True)])
+    return after, x

@@ -485,7 +485,7 @@ def test_the_command_lines_defaults_are_those_of_the_library(
             made.append(Forecaster(horizon, **settings))
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_task", lambda name: Recorder)
+    monkeypatch.setattr("noria.cli.fit_forecast.task_class", lambda name: Recorder)
     with pytest.raises(SystemExit):
         main(["fit", "forecast", "good.csv", "-o", "x.noria"])
     assert made[0].get_params() == Forecaster().get_params()

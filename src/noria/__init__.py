@@ -13,12 +13,23 @@ if TYPE_CHECKING:
     from noria.cells import GRU, LSTM, RNN
     from noria.errors import NoriaError
     from noria.network import Network
+    from noria.tasks.classify import SequenceClassifier
     from noria.tasks.forecast import Forecaster
     from noria.wiring import Wiring
 
 __version__ = "0.1.0"
 
-__all__ = ["GRU", "LSTM", "RNN", "Forecaster", "Network", "NoriaError", "Wiring", "__version__"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Forecaster",
+    "Network",
+    "NoriaError",
+    "SequenceClassifier",
+    "Wiring",
+    "__version__",
+]
 
 _HOME = {
     "GRU": "noria.cells",
@@ -27,6 +38,7 @@ _HOME = {
     "Forecaster": "noria.tasks.forecast",
     "Network": "noria.network",
     "NoriaError": "noria.errors",
+    "SequenceClassifier": "noria.tasks.classify",
     "Wiring": "noria.wiring",
 }
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from noria.errors import MissingExtraError, ModelFileError
+from noria.report.classify import classify_page
 from noria.report.forecast import forecast_page
 from noria.runtime import read_model
 from noria.runtime.files import replace_file
 
 __all__ = ["write_report"]
 
-_PAGES = {"forecast": forecast_page}
+_PAGES = {"forecast": forecast_page, "classify": classify_page}
 
 
 def write_report(model: Path, output: Path) -> None:
-    """Write a page about a model: how good it is, what it forecasts, how it is wired and trained.
+    """Write a page about a model: how good it is, what it says, how it is wired and trained.
 
     The page is one file and loads nothing from anywhere.
 

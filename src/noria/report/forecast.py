@@ -18,6 +18,7 @@ from noria.report.pictures import (
     draw_forecast,
     draw_learning,
 )
+from noria.report.words import best_rows, count, figures, whole, words
 from noria.runtime import ModelFile
 from noria.training.comparison import Comparison, Score
 from noria.wiring import Wiring
@@ -83,11 +84,11 @@ def _add_summary(page: Page, file: ModelFile, comparison: Comparison | None) -> 
     trained_on, horizon = document["trained_on"], document["settings"]["horizon"]
     facts = [
         ("Task", "forecast"),
-        ("Series", _whole(trained_on["series"])),
-        ("Rows", _whole(trained_on["rows"])),
+        ("Series", whole(trained_on["series"])),
+        ("Rows", whole(trained_on["rows"])),
         ("One step", _step_words(document["freq"])),
         ("Horizon", _span_words(horizon, document["freq"])),
-        ("Weights", _whole(weights)),
+        ("Weights", whole(weights)),
     ]
     page.add(definitions(facts, "facts"))
     verdict = (
@@ -115,20 +116,20 @@ def _add_comparison(page: Page, document: dict[str, Any], comparison: Comparison
             ),
         )
         return
-    windows = _count(comparison.windows, "forecast")
-    series = _count(comparison.series, "series", "series")
+    windows = count(comparison.windows, "forecast")
+    series = count(comparison.series, "series", "series")
     columns = list(_columns(comparison.scores))
     shown = [[column[row] for _, column, _ in columns] for row in range(len(comparison.scores))]
     rows = [[score.model, *cells] for score, cells in zip(comparison.scores, shown, strict=True)]
     best = frozenset(
         (row, number)
         for number, (_, column, target) in enumerate(columns, 1)
-        for row in _best(column, target)
+        for row in best_rows(column, target)
     )
     page.section(
         heading,
         paragraph(
-            f"Every model made the same {windows} of {_count(comparison.horizon, 'step')} on"
+            f"Every model made the same {windows} of {count(comparison.horizon, 'step')} on"
             f" {series}, on the last part of the data, which no training saw."
         ),
         table(rows, ["model", *(name for name, _, _ in columns)], best),
@@ -144,26 +145,14 @@ def _add_comparison(page: Page, document: dict[str, Any], comparison: Comparison
 def _columns(scores: Sequence[Score]) -> Iterator[tuple[str, list[str], float | None]]:
     """Name, cells and best possible value of each column; None where no value is the better."""
     for name, heading in [("mae", "MAE"), ("mase", "MASE"), ("smape", "sMAPE %"), ("crps", "CRPS")]:
-        yield heading, _figures([getattr(score, name) for score in scores]), 0.0
+        yield heading, figures([getattr(score, name) for score in scores]), 0.0
     for level in scores[0].coverage:
         shares = [100 * score.coverage.get(level, math.nan) for score in scores]
         cells = ["–" if math.isnan(share) else f"{share:.1f}" for share in shares]
         yield f"in {level}%", cells, float(level)
-    counts = ["–" if s.parameters is None else _whole(s.parameters) for s in scores]
+    counts = ["–" if s.parameters is None else whole(s.parameters) for s in scores]
     yield "parameters", counts, None
     yield "seconds", [f"{s.seconds:.1f}" if s.seconds >= 0.1 else "<0.1" for s in scores], None
-
-
-def _best(cells: Sequence[str], target: float | None) -> list[int]:
-    """Rows of the cells nearest to a value; cells that read the same are as good."""
-    if target is None:
-        return []
-    apart = {
-        row: round(abs(float(cell.replace(",", "")) - target), 9)
-        for row, cell in enumerate(cells)
-        if cell != "–"
-    }
-    return [row for row, distance in apart.items() if distance == min(apart.values())]
 
 
 def _measures(document: dict[str, Any], comparison: Comparison) -> Iterator[tuple[str, str]]:
@@ -226,14 +215,14 @@ def _add_exhibits(page: Page, document: dict[str, Any]) -> None:
 
 
 def _add_network(page: Page, document: dict[str, Any], wiring: Wiring) -> None:
-    weights = _count(wiring.parameter_count(), "weight")
+    weights = count(wiring.parameter_count(), "weight")
     page.section(
         "The network",
         paragraph(
-            f"Each step enters at the bottom as {_count(wiring.input_size, 'value')} and leaves at"
+            f"Each step enters at the bottom as {count(wiring.input_size, 'value')} and leaves at"
             " the top; arrows beside the boxes go back in the stack or round a layer and arrive one"
             f" step later. The wiring has {weights}. What leaves it goes to the head, which makes"
-            f" all {_count(document['settings']['horizon'], 'step')} of the forecast at once, each"
+            f" all {count(document['settings']['horizon'], 'step')} of the forecast at once, each"
             " with its intervals."
         ),
         f'<div class="scroll">{draw_wiring(wiring)}</div>',
@@ -253,13 +242,13 @@ def _add_learning(page: Page, document: dict[str, Any]) -> None:
     ]
     outcomes = [
         paragraph(
-            f"{words[0].upper()}{words[1:]}: best at step {_whole(history['best_step'])}, "
+            f"{words[0].upper()}{words[1:]}: best at step {whole(history['best_step'])}, "
             + (
                 "stopped early as validation no longer improved"
                 if history["stopped_early"]
                 else "all steps done"
             )
-            + f" (step {_whole(max(history['step'], default=0))});"
+            + f" (step {whole(max(history['step'], default=0))});"
             f" {history['seconds']:.1f} seconds."
         )
         for words, history in histories.items()
@@ -282,15 +271,15 @@ def _add_origin(page: Page, file: ModelFile) -> None:
     document = file.document
     trained_on, freq, columns = document["trained_on"], document["freq"], document["columns"]
     data = [
-        *((f"column: {role}", _words(name, none="none")) for role, name in columns.items()),
+        *((f"column: {role}", words(name, none="none")) for role, name in columns.items()),
         ("one step", _step_words(freq)),
-        ("seasons", _words([_span_words(s, freq) for s in document["seasons"]], none="none")),
-        ("calendar inputs", _words(document["calendar"], none="none")),
+        ("seasons", words([_span_words(s, freq) for s in document["seasons"]], none="none")),
+        ("calendar inputs", words(document["calendar"], none="none")),
         ("context length", _span_words(document["context_length"], freq)),
-        *((_TRAINED_ON.get(key, key), _words(value)) for key, value in trained_on.items()),
+        *((_TRAINED_ON.get(key, key), words(value)) for key, value in trained_on.items()),
     ]
     settings = [
-        (key, _words(value, none="automatic")) for key, value in document["settings"].items()
+        (key, words(value, none="automatic")) for key, value in document["settings"].items()
     ]
     page.section(
         "Where it comes from",
@@ -305,13 +294,6 @@ def _add_origin(page: Page, file: ModelFile) -> None:
     )
 
 
-def _figures(values: Sequence[float]) -> list[str]:
-    """One column's values with the same decimals, four figures in the smallest."""
-    sizes = [abs(value) for value in values if math.isfinite(value) and value != 0]
-    decimals = min(max(3 - math.floor(math.log10(min(sizes))), 0), 8) if sizes else 0
-    return [f"{value:,.{decimals}f}" if math.isfinite(value) else "–" for value in values]
-
-
 def _step_words(freq: str) -> str:
     """A frequency in words.
 
@@ -320,7 +302,7 @@ def _step_words(freq: str) -> str:
     """
     size = freq.rstrip("abcdefghijklmnopqrstuvwxyz")
     unit = _UNITS.get(freq[len(size) :])
-    return f"{freq} (whole numbers)" if unit is None else _count(int(size), unit)
+    return f"{freq} (whole numbers)" if unit is None else count(int(size), unit)
 
 
 def _span_words(steps: int, freq: str) -> str:
@@ -331,30 +313,5 @@ def _span_words(steps: int, freq: str) -> str:
     """
     step = Frequency.parse(freq)
     if not step.unit:
-        return _count(steps, "step")
-    return f"{_count(steps, 'step')} ({_step_words(str(Frequency(step.unit, step.size * steps)))})"
-
-
-def _words(value: Any, none: str = "–") -> str:
-    """A setting as a person would write it.
-
-    >>> _words([80, 95]), _words(None), _words(0.002), _words([[True, False]] * 2)
-    ('80, 95', '–', '0.002', 'adjacency, 2 × 2')
-    """
-    if value is None or value == []:
-        return none
-    if isinstance(value, list):
-        if isinstance(value[0], list):
-            return f"adjacency, {len(value)} × {len(value[0])}"
-        return ", ".join(_words(item) for item in value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return _whole(value)
-    return str(value)
-
-
-def _whole(number: int) -> str:
-    return f"{number:,}"
-
-
-def _count(number: int, noun: str, plural: str = "") -> str:
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+        return count(steps, "step")
+    return f"{count(steps, 'step')} ({_step_words(str(Frequency(step.unit, step.size * steps)))})"

@@ -82,14 +82,17 @@ def draw_forecast(exhibit: Mapping[str, Any], levels: Sequence[int]) -> dict[str
     return {"data": data, "layout": layout}
 
 
-def draw_learning(histories: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def draw_learning(
+    histories: Mapping[str, Mapping[str, Any]], colors: Sequence[str] = PART_COLORS
+) -> dict[str, Any]:
     """Loss over the steps of training.
 
     Args:
         histories: By what a part is called; "step", "training", "validation", "best_step".
+        colors: Of each part.
     """
     data: list[dict[str, Any]] = []
-    for (name, history), color in zip(histories.items(), PART_COLORS, strict=False):
+    for (name, history), color in zip(histories.items(), colors, strict=False):
         for kind, style in [("training", "dot"), ("validation", "solid")]:
             data.append(
                 {

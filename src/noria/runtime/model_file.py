@@ -25,7 +25,7 @@ from noria.errors import ModelFileError, WiringError
 from noria.runtime.files import content_hash, replace_file
 from noria.wiring import Wiring
 
-__all__ = ["ModelFile", "read_model", "write_model"]
+__all__ = ["ModelFile", "plain_value", "read_model", "write_model"]
 
 VERSION = 1
 
@@ -53,6 +53,17 @@ class ModelFile:
     def wiring(self) -> Wiring:
         """The network's wiring."""
         return Wiring.from_dict(self.document["wiring"])
+
+
+def plain_value(value: Any) -> Any:
+    """A setting as a plain JSON value; numpy's numbers and arrays are taken too.
+
+    >>> plain_value((np.int64(3), [np.float64(0.5)], "lstm"))
+    [3, [0.5], 'lstm']
+    """
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return [plain_value(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def write_model(path: Path, document: Mapping[str, Any], weights: Mapping[str, Any]) -> None:

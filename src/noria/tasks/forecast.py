@@ -25,7 +25,7 @@ from noria.features.panel import CovariateScaler, Panel, calendar_cycles
 from noria.features.series import Columns, SeriesTable, season_lengths
 from noria.features.table import read_table
 from noria.feedback import Feedback
-from noria.runtime import read_model, write_model
+from noria.runtime import plain_value, read_model, write_model
 from noria.training.comparison import Comparison
 from noria.training.forecasting import (
     Recipe,
@@ -516,14 +516,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _settings(self) -> dict[str, Any]:
-        """The arguments as plain JSON values; numpy's numbers are taken too."""
-
-        def plain(value: Any) -> Any:
-            if isinstance(value, np.ndarray | np.generic):
-                return value.tolist()
-            return [plain(part) for part in value] if isinstance(value, list | tuple) else value
-
-        return {name: plain(value) for name, value in self.get_params(deep=False).items()}
+        """The arguments as plain JSON values."""
+        return {name: plain_value(value) for name, value in self.get_params(deep=False).items()}
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "network_"):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from noria.training import metrics
 from noria.training.baselines import PointAndIntervals
 from noria.training.conformal import quantile_grid
+from noria.training.verdict import verdict
 
 __all__ = ["Comparison", "Forecasts", "Score", "baseline_quantiles", "score"]
 
@@ -90,22 +91,9 @@ class Comparison:
 
     def verdict(self) -> str:
         """In one sentence, whether memory pays on this data, by MASE or else MAE."""
-        unknown = [s.model for s in self.scores if not np.isfinite(s.mae)]
-        if unknown:
-            return f"No verdict: the error of {' and '.join(unknown)} is no number."
         name = "mase" if all(np.isfinite(s.mase) for s in self.scores) else "mae"
-        own, *others = self.scores
-        value = getattr(own, name)
-        ahead = [s.model for s in others if getattr(s, name) <= value]
-        if not others:
-            return f"{own.model}: {name.upper()} {value:.4g}; nothing to compare it with."
-        if not ahead:
-            return f"Memory pays here: {own.model} has the lowest {name.upper()}, {value:.4g}."
-        best = min(others, key=lambda s: getattr(s, name))
-        return (
-            f"Memory does not pay here: {' and '.join(ahead)} did no worse than {own.model}"
-            f" ({name.upper()} {getattr(best, name):.4g} against {value:.4g})."
-        )
+        values = {score.model: getattr(score, name) for score in self.scores}
+        return verdict(name.upper(), values, lower_is_better=True)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values; a figure that is no number becomes null."""

@@ -1,0 +1,180 @@
+"""`noria fit forecast`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from noria.cli.arguments import (
+    Baselines,
+    Flag,
+    Json,
+    Level,
+    Names,
+    Output,
+    Season,
+    check_output,
+    integers,
+    split_list,
+)
+from noria.cli.models import task_class
+from noria.cli.tables import show_comparison
+
+__all__ = ["forecast"]
+
+
+def forecast(
+    data: Path,
+    /,
+    *,
+    output: Output,
+    horizon: int = 24,
+    time: str = "ds",
+    target: str = "y",
+    id: str | None = None,  # noqa: A002
+    past: Names = None,
+    future: Names = None,
+    static: Names = None,
+    freq: str | None = None,
+    level: Level = None,
+    season: Season = None,
+    cell: str = "lstm",
+    hidden_size: int = 64,
+    num_layers: int = 1,
+    feedback: str = "direct+lateral",
+    context_length: int | None = None,
+    truncation_length: int = 256,
+    dropout: float = 0.2,
+    recurrent_dropout: float = 0.2,
+    batch_size: int = 32,
+    steps: int = 1500,
+    learning_rate: float = 2e-3,
+    weight_decay: float = 1e-2,
+    patience: int = 8,
+    validation_windows: int | None = None,
+    test_windows: int | None = None,
+    baselines: Baselines = None,
+    seed: int = 0,
+    checkpoint_every: int = 100,
+    resume: Flag = False,
+    log_dir: Path | None = None,
+    json: Json = False,
+) -> None:
+    """Train a forecaster and compare it with its rivals on held-out windows.
+
+    Parameters
+    ----------
+    data
+        CSV or Parquet file, a row for each series and time step.
+    output
+        Where to write the model file.
+    horizon
+        Steps to forecast.
+    time
+        Column of timestamps or step numbers; or several that make one: year,month,day,hour.
+    target
+        Column to forecast.
+    id
+        Column that tells series apart; unique_id is taken if it is there.
+    past
+        Columns known up to now, separated by commas.
+    future
+        Columns known in advance, separated by commas.
+    static
+        Columns that are constant in a series, separated by commas.
+    freq
+        Step of the grid, such as 30m, 1h, 1d, 1mo; found in the data if left out.
+    level
+        Levels of the intervals in %, separated by commas; 80,95 if left out.
+    season
+        Season lengths in steps, separated by commas; those of the frequency if left out.
+    cell
+        lstm, gru, rnn_tanh or rnn_relu.
+    hidden_size
+        Neurons of a layer.
+    num_layers
+        Layers.
+    feedback
+        none, direct, lateral, indirect, full, or a sum of them with +.
+    context_length
+        Steps of a training stretch; twice the longest season if left out.
+    truncation_length
+        Steps of back-propagation; a longer stretch is trained piece by piece.
+    dropout
+        Probability of dropping a neuron's output on its way up.
+    recurrent_dropout
+        Probability of dropping it on its way back.
+    batch_size
+        Stretches in a batch.
+    steps
+        Training steps at the most.
+    learning_rate
+        Top of the learning rate's schedule.
+    weight_decay
+        Of AdamW.
+    patience
+        Validations without a better one before training stops.
+    validation_windows
+        Horizons kept for validation; a tenth of the data if left out.
+    test_windows
+        Horizons kept for the comparison; a tenth of the data if left out, 0 for none.
+    baselines
+        What to compare with, separated by commas: fnn, seasonal_naive, auto_ets.
+    seed
+        Of everything random.
+    checkpoint_every
+        Steps between two checkpoints.
+    resume
+        Go on with a training that was interrupted or killed.
+    log_dir
+        Folder for TensorBoard's event files.
+    json
+        Print one JSON object instead of a table.
+    """
+    check_output(output, data)
+    forecaster = task_class("forecast")(
+        horizon,
+        cell=cell,
+        hidden_size=hidden_size,
+        num_layers=num_layers,
+        feedback=feedback,
+        levels=(80, 95) if level is None else integers("level", level),
+        seasons=None if season is None else integers("season", season),
+        context_length=context_length,
+        truncation_length=truncation_length,
+        dropout=dropout,
+        recurrent_dropout=recurrent_dropout,
+        batch_size=batch_size,
+        steps=steps,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        patience=patience,
+        validation_windows=validation_windows,
+        test_windows=test_windows,
+        **({} if baselines is None else {"baselines": split_list(baselines)}),
+        checkpoint_every=checkpoint_every,
+        seed=seed,
+    )
+    checkpoint = output.with_name(output.name + ".checkpoint")
+    if resume and not checkpoint.exists():
+        print(f"noria: no checkpoint {checkpoint}; training from the start", file=sys.stderr)
+    forecaster.fit(
+        data,
+        time=time,
+        target=target,
+        id=id,
+        past=split_list(past),
+        future=split_list(future),
+        static=split_list(static),
+        freq=freq,
+        checkpoint=checkpoint,
+        resume=resume,
+        log_dir=log_dir,
+        progress=True,
+    )
+    forecaster.save(output)
+    for leftover in (checkpoint, checkpoint.with_name(checkpoint.name + "-fnn")):
+        leftover.unlink(missing_ok=True)
+    show_comparison(forecaster.comparison_, json, model=str(output))
+    if not json:
+        print(f"Model: {output}")

@@ -1,0 +1,98 @@
+"""A model beside what it must beat, as a table or as JSON."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from noria.training.class_scores import ClassComparison
+    from noria.training.comparison import Comparison
+
+__all__ = ["show_comparison"]
+
+
+def show_comparison(
+    comparison: Comparison | ClassComparison | None, json: bool, **about: str
+) -> None:
+    """Print a comparison.
+
+    Args:
+        comparison: None where nothing was held out.
+        json: As one JSON object instead of a table.
+        **about: What else that object shall say.
+    """
+    if json:
+        scores = comparison.scores if comparison else ()
+        print(
+            jsonlib.dumps(
+                {
+                    **about,
+                    "metrics": scores[0].metrics() if scores else {},
+                    "baselines": {score.model: score.metrics() for score in scores[1:]},
+                    "comparison": comparison and comparison.to_dict(),
+                }
+            )
+        )
+        return
+    if comparison is None:
+        print("No windows were held out, so there is no comparison.")
+        return
+    from rich.console import Console
+
+    from noria.training.class_scores import ClassComparison
+
+    table = (
+        _classes(comparison) if isinstance(comparison, ClassComparison) else _forecasts(comparison)
+    )
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    for note in comparison.notes:
+        print(note)
+    print(comparison.verdict())
+
+
+def _forecasts(comparison: Comparison) -> Table:
+    levels = list(comparison.scores[0].coverage)
+    table = _table(
+        f"{comparison.windows} held-out windows of {comparison.horizon} steps,"
+        f" {comparison.series} series",
+        ["MAE", "MASE", "sMAPE %", "CRPS", *(f"in {level}%" for level in levels)],
+    )
+    for score in comparison.scores:
+        figures = [score.mae, score.mase, score.smape, score.crps]
+        table.add_row(
+            score.model,
+            *(f"{value:.4g}" for value in figures),
+            *(f"{100 * score.coverage[level]:.1f}" for level in levels),
+            "" if score.parameters is None else str(score.parameters),
+            f"{score.seconds:.1f}",
+        )
+    return table
+
+
+def _classes(comparison: ClassComparison) -> Table:
+    title = f"{comparison.cases} held-out cases of {len(comparison.classes)} classes"
+    table = _table(title, ["accuracy %", "macro F1", "log loss"])
+    for score in comparison.scores:
+        table.add_row(
+            score.model,
+            f"{100 * score.accuracy:.2f}",
+            f"{score.macro_f1:.4f}",
+            "" if score.log_loss != score.log_loss else f"{score.log_loss:.4f}",
+            "" if score.parameters is None else str(score.parameters),
+            f"{score.seconds:.1f}",
+        )
+    return table
+
+
+def _table(title: str, headings: list[str]) -> Table:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    table.add_column("model")
+    for heading in [*headings, "parameters", "seconds"]:
+        table.add_column(heading, justify="right")
+    return table

@@ -1,0 +1,182 @@
+"""Whole sequences with a label each: what a classifier learns from.
+
+Axes: N sequences, T_i steps of one of them, I channels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noria.errors import DataError
+
+__all__ = ["LabelledSequences", "SequenceScaler", "flattened", "from_arrays", "resampled"]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledSequences:
+    """Sequences of unequal length over the same channels.
+
+    Attributes:
+        sequences: Each (T_i, I), float32, NaN where missing; T_i is at least 1.
+        ids: What the source calls them, N.
+        channels: Names of the I channels.
+        labels: The class of each, shape (N,); None where the source has none.
+        name: What messages call the source.
+    """
+
+    sequences: tuple[NDArray[np.float32], ...]
+    ids: tuple[str, ...]
+    channels: tuple[str, ...]
+    labels: NDArray[Any] | None
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """T_i of each, shape (N,)."""
+        return np.array([len(sequence) for sequence in self.sequences], dtype=np.int64)
+
+    def subset(self, indices: Iterable[int]) -> LabelledSequences:
+        """Some of the sequences, in the order of the indices."""
+        chosen = np.fromiter(indices, dtype=np.int64)
+        return replace(
+            self,
+            sequences=tuple(self.sequences[i] for i in chosen),
+            ids=tuple(self.ids[i] for i in chosen),
+            labels=None if self.labels is None else self.labels[chosen],
+        )
+
+    def sha256(self) -> str:
+        """A hash of all that a model is trained on."""
+        digest = hashlib.sha256(repr(self.channels).encode())
+        for sequence in self.sequences:
+            digest.update(f"{sequence.shape}".encode())
+            digest.update(np.ascontiguousarray(sequence).tobytes())
+        digest.update(repr(None if self.labels is None else self.labels.tolist()).encode())
+        return digest.hexdigest()
+
+
+def from_arrays(X: Any, y: Any = None) -> LabelledSequences:
+    """Take sequences as a scikit-learn user has them.
+
+    Args:
+        X: An array (N, T, I) or (N, T), or a list of arrays, each (T_i, I) or (T_i,).
+        y: Labels, shape (N,); None for none.
+
+    Raises:
+        DataError: if the arrays or labels do not fit together, or hold what is no finite number.
+
+    >>> from_arrays(np.zeros((3, 5)), ["a", "b", "a"]).sequences[0].shape
+    (5, 1)
+    """
+    name = "X"
+    if not isinstance(X, np.ndarray | Sequence):
+        raise DataError(f"X is {type(X).__name__}: expected an array (N, T, I) or a list of arrays")
+    if isinstance(X, np.ndarray) and X.ndim not in (2, 3):
+        raise DataError(f"X has shape {X.shape}: expected (N, T, I) or (N, T)")
+    if not len(X):
+        raise DataError("X holds no sequences")
+    sequences = tuple(_sequence(part, index) for index, part in enumerate(X))
+    widths = [sequence.shape[1] for sequence in sequences]
+    if len(set(widths)) > 1:
+        odd = next(index for index, width in enumerate(widths) if width != widths[0])
+        raise DataError(f"X[{odd}] has {widths[odd]} channels, X[0] has {widths[0]}")
+    labels = None if y is None else np.asarray(y)
+    if labels is not None and labels.shape != (len(sequences),):
+        raise DataError(f"y has shape {labels.shape}: expected ({len(sequences)},), a label each")
+    ids = tuple(str(index) for index in range(len(sequences)))
+    channels = tuple(f"channel_{index}" for index in range(widths[0]))
+    return LabelledSequences(sequences, ids, channels, labels, name)
+
+
+def _sequence(part: Any, index: int) -> NDArray[np.float32]:
+    try:
+        values = np.asarray(part, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"X[{index}] holds what is not a number") from None
+    if values.ndim == 1:
+        values = values[:, np.newaxis]
+    if values.ndim != 2 or not len(values) or not values.shape[1]:
+        raise DataError(f"X[{index}] has shape {values.shape}: expected (T, I), at least one step")
+    if np.isinf(values).any():
+        raise DataError(f"X[{index}] holds an infinite number; write NaN for a missing one")
+    return values.astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class SequenceScaler:
+    """Channels in units of their own deviation in the training part.
+
+    Attributes:
+        mean: Of each channel, shape (I,).
+        deviation: Of each channel, shape (I,); 1 for a constant one.
+        gaps: Whether values were missing; each channel then brings a second one that says where.
+    """
+
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+    gaps: bool
+
+    @classmethod
+    def fit(cls, sequences: Sequence[NDArray[np.float32]]) -> SequenceScaler:
+        """Measure the channels over all steps of all sequences."""
+        values = np.concatenate(sequences).astype(np.float64)
+        observed = ~np.isnan(values)
+        count = np.maximum(observed.sum(axis=0), 1)
+        mean = np.where(observed, values, 0.0).sum(axis=0) / count
+        spread = np.where(observed, values - mean, 0.0)
+        deviation = np.sqrt((spread**2).sum(axis=0) / count)
+        deviation[~(deviation > 1e-8 * (1 + np.abs(mean)))] = 1.0
+        return cls(mean, deviation, not bool(observed.all()))
+
+    @property
+    def size(self) -> int:
+        """Channels that `scale` puts out."""
+        return len(self.mean) * (2 if self.gaps else 1)
+
+    def scale(self, sequence: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Standardise one sequence (T, I); what is missing becomes the mean, zero."""
+        scaled = (sequence - self.mean) / self.deviation
+        missing = np.isnan(scaled)
+        scaled[missing] = 0.0
+        if self.gaps:
+            scaled = np.concatenate([scaled, missing], axis=1)
+        return scaled.astype(np.float32)
+
+
+def resampled(sequence: NDArray[np.float32], positions: NDArray[Any]) -> NDArray[np.float32]:
+    """A sequence (T, I) at fractional steps, by straight lines between its values.
+
+    Args:
+        sequence: Without missing values.
+        positions: Steps from 0 to T − 1, ascending, shape (K,).
+
+    Returns:
+        Shape (K, I).
+
+    >>> resampled(np.array([[0.0], [2.0]], np.float32), np.array([0.0, 0.5])).tolist()
+    [[0.0], [1.0]]
+    """
+    steps = np.arange(len(sequence))
+    columns = [np.interp(positions, steps, column) for column in sequence.T]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def flattened(sequences: Sequence[NDArray[np.float32]], window: int) -> NDArray[np.float32]:
+    """Sequences brought to K steps by straight lines, each as one row, shape (N, K · I).
+
+    Args:
+        sequences: Each (T_i, I), without missing values.
+        window: K.
+    """
+    return np.stack(
+        [resampled(s, np.linspace(0, len(s) - 1, window)).reshape(-1) for s in sequences]
+    )

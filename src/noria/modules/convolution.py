@@ -1,0 +1,115 @@
+"""A convolutional front end: short patterns and fewer steps for the recurrent layers above it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from noria.modules.pooling import running_steps
+
+__all__ = ["ConvolutionFront", "SequenceNorm", "front_strides", "mean_and_deviation"]
+
+_FEWEST_STEPS = 32
+_USUAL_LAYERS = 3
+
+
+def front_strides(layers: int | None, length: int) -> tuple[int, ...]:
+    """Strides that halve the steps while enough of them are left.
+
+    Args:
+        layers: Number of convolutions; None takes 3, or none where there is nothing to halve.
+        length: Usual number of steps, T.
+
+    >>> front_strides(None, 150), front_strides(None, 20), front_strides(2, 20)
+    ((2, 2, 1), (), (1, 1))
+    """
+    if layers is None:
+        layers = _USUAL_LAYERS if length // 2 >= _FEWEST_STEPS else 0
+    strides = []
+    for _ in range(layers):
+        strides.append(2 if length // 2 >= _FEWEST_STEPS else 1)
+        length //= strides[-1]
+    return tuple(strides)
+
+
+def mean_and_deviation(x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each channel over each row's own steps, each (B, 1, C).
+
+    Args:
+        x: Shape (B, T, C), zero past the lengths.
+        lengths: Steps of each row, at least 1, shape (B,).
+    """
+    steps = lengths[:, None, None]
+    mean = x.sum(dim=1, keepdim=True) / steps
+    apart = (x - mean).masked_fill(~running_steps(lengths, x.shape[1]), 0.0)
+    variance = (apart**2).sum(dim=1, keepdim=True) / steps
+    return mean, (variance + 1e-5).sqrt()
+
+
+class SequenceNorm(nn.Module):
+    """Each channel of each row in units of its own deviation over the row's steps.
+
+    Neither the batch nor the padding shows.
+
+    Args:
+        channels: C.
+
+    Source: instance normalisation, Ulyanov et al. 2016.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Normalise x, shape (B, T, C), zero past the lengths (B,)."""
+        mean, deviation = mean_and_deviation(x, lengths)
+        return (x - mean) / deviation * self.weight + self.bias
+
+
+class ConvolutionFront(nn.Module):
+    """Convolutions over time, each with a norm over the row's steps and a ReLU.
+
+    Args:
+        input_size: I.
+        channels: C, width of the output.
+        kernel_size: Steps that one convolution sees, odd.
+        strides: Of each convolution; their product divides the number of steps.
+    """
+
+    def __init__(
+        self, input_size: int, channels: int, kernel_size: int, strides: Sequence[int]
+    ) -> None:
+        super().__init__()
+        self.strides = tuple(strides)
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(width, channels, kernel_size, stride=stride, padding=kernel_size // 2)
+            for width, stride in zip(
+                [input_size, *[channels] * len(strides)], strides, strict=False
+            )
+        )
+        self.norms = nn.ModuleList(SequenceNorm(channels) for _ in strides)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Convolve.
+
+        Args:
+            x: Shape (B, T, I), zero past the lengths.
+            lengths: Steps of each row, shape (B,).
+
+        Returns:
+            Shape (B, T', C), zero past a row's new length, and the new lengths (B,).
+        """
+        for convolution, norm, stride in zip(
+            self.convolutions, self.norms, self.strides, strict=True
+        ):
+            x = convolution(x.transpose(1, 2)).transpose(1, 2)
+            lengths = (lengths + stride - 1) // stride
+            padding = ~running_steps(lengths, x.shape[1])
+            x = functional.relu(norm(x.masked_fill(padding, 0.0), lengths))
+            x = x.masked_fill(padding, 0.0)
+        return x, lengths

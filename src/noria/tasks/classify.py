@@ -1,0 +1,499 @@
+"""Classification: which class a whole series belongs to, and how sure that is.
+
+Features: each channel in units of its own deviation. Network: convolutions for short patterns, any
+recurrent wiring above them, pooled over time. Loss: cross entropy. Members: a few networks, each
+validated on a fold of the training cases that it does not learn from; their mean probability is the
+answer. Rivals: a feed-forward network of as many weights on series of one length, the nearest
+neighbour, logistic regression on summary statistics.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+from noria.errors import DataError, ModelFileError, UsageError
+from noria.features.cases import CaseColumns, read_cases
+from noria.features.frames import frame_like
+from noria.features.labelled import LabelledSequences, SequenceScaler, from_arrays
+from noria.feedback import Feedback
+from noria.modules.classify import ClassifyPlan
+from noria.modules.convolution import front_strides
+from noria.modules.pooling import POOLINGS
+from noria.runtime import plain_value, read_model, write_model
+from noria.training.class_baselines import PlainBaselines
+from noria.training.class_rivals import CLASS_BASELINES, ClassModels
+from noria.training.class_scores import ClassComparison
+from noria.training.classifying import (
+    ClassifyRecipe,
+    TrainedClassifier,
+    checkpoint_of,
+    feed_forward_plan,
+    train_classifier,
+)
+from noria.training.sequences import split_folds
+
+__all__ = ["SequenceClassifier"]
+
+_FOLDS = 5
+_FEWEST_STEPS, _EPOCHS = 600, 40
+_LONGEST_WINDOW = 256
+
+
+class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Classes whole series with recurrent networks.
+
+    Args:
+        cell: "lstm", "gru", "rnn_tanh" or "rnn_relu".
+        hidden_size: Neurons of a layer, in each direction.
+        num_layers: Layers.
+        feedback: Which neurons feed which; see `noria.wiring.Wiring.build`.
+        bidirectional: Run in both directions of time; for layers that feed only themselves.
+        convolutions: Convolutions below the recurrent layers; None takes 3, or none where half of
+            the cases have fewer than 64 steps.
+        channels: Width of the convolutions.
+        kernel_size: Steps that one convolution sees, odd.
+        pooling: "last" state, "mean_max" over the steps, or "attention".
+        dropout: Probability of dropping a neuron's output on its way up.
+        recurrent_dropout: Probability of dropping it on its way back.
+        augmentation: How far training cases are cut, stretched, scaled and made noisy; 0 for not.
+        label_smoothing: Share of the target's probability that all classes get alike.
+        class_weight: "balanced" makes rare classes count as much as common ones; None counts cases.
+        members: Networks whose mean is the answer; each leaves another fold out, 5 or more.
+        batch_size: Cases in a batch.
+        steps: Training steps of a member at the most; None takes 40 rounds through the data, or
+            600 if that is more.
+        learning_rate: Top of the schedule.
+        weight_decay: Of AdamW.
+        patience: Validations, 25 in all, without a better one before a member stops.
+        baselines: What to compare with: "fnn", "nearest_neighbour", "logistic_regression".
+        checkpoint_every: Training steps between two checkpoints.
+        seed: Of everything random.
+
+    Attributes:
+        classes_: The classes, sorted, shape (C,).
+        n_features_in_: I, number of channels.
+        network_: The trained members.
+        fnn_: The feed-forward rivals, or None.
+        comparison_: The table on the test cases, or else by cross-validation.
+        columns_: Which column was what; for tables.
+
+    >>> SequenceClassifier(cell="gru").get_params()["cell"]
+    'gru'
+    """
+
+    def __init__(
+        self,
+        *,
+        cell: str = "lstm",
+        hidden_size: int = 64,
+        num_layers: int = 1,
+        feedback: Feedback = "direct+lateral",
+        bidirectional: bool = True,
+        convolutions: int | None = None,
+        channels: int = 64,
+        kernel_size: int = 7,
+        pooling: str = "mean_max",
+        dropout: float = 0.3,
+        recurrent_dropout: float = 0.0,
+        augmentation: float = 0.1,
+        label_smoothing: float = 0.0,
+        class_weight: str | None = None,
+        members: int = 5,
+        batch_size: int = 16,
+        steps: int | None = None,
+        learning_rate: float = 3e-3,
+        weight_decay: float = 1e-2,
+        patience: int = 10,
+        baselines: Sequence[str] = CLASS_BASELINES,
+        checkpoint_every: int = 200,
+        seed: int = 0,
+    ) -> None:
+        self.cell = cell
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.feedback = feedback
+        self.bidirectional = bidirectional
+        self.convolutions = convolutions
+        self.channels = channels
+        self.kernel_size = kernel_size
+        self.pooling = pooling
+        self.dropout = dropout
+        self.recurrent_dropout = recurrent_dropout
+        self.augmentation = augmentation
+        self.label_smoothing = label_smoothing
+        self.class_weight = class_weight
+        self.members = members
+        self.batch_size = batch_size
+        self.steps = steps
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.patience = patience
+        self.baselines = baselines
+        self.checkpoint_every = checkpoint_every
+        self.seed = seed
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        test: Any = None,
+        label: str = "label",
+        id: str = "unique_id",  # noqa: A002
+        time: str = "ds",
+        value: Sequence[str] = ("value",),
+        checkpoint: Path | None = None,
+        resume: bool = False,
+        log_dir: Path | None = None,
+        progress: bool = False,
+    ) -> Self:
+        """Train on labelled series, and compare with the rivals.
+
+        Args:
+            X: An array (N, T, I) or (N, T), a list of arrays (T_i, I), the path of a .ts, CSV or
+                Parquet file, or a dataframe with a row for each case and time step.
+            y: Labels, shape (N,); None where X has them.
+            test: Cases to compare on, none of which is trained on: as X, or a pair (X, y). None
+                compares by cross-validation.
+            label: A table's column of labels, constant in a case.
+            id: Its column that tells the cases apart.
+            time: Its column of timestamps or step numbers.
+            value: Its columns that are the channels.
+            checkpoint: Where to keep the states of the trainings, a file each whose name begins
+                like this; None for none. They are left for the caller to delete.
+            resume: Go on from the checkpoints, if there are any.
+            log_dir: Folder for TensorBoard's event files.
+            progress: Draw a bar on standard error where that is a terminal.
+
+        Returns:
+            This classifier, fitted.
+
+        Raises:
+            DataError: if the data is not what it should be.
+            UsageError: if the arguments cannot be meant.
+        """
+        self._check_arguments()
+        self.columns_ = CaseColumns(id, time, tuple(value), label)
+        cases = self._read(X, y, labelled=True)
+        assert cases.labels is not None
+        self.classes_, labels = np.unique(cases.labels, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise DataError(f"{cases.name}: all cases have the label {self._class_names()[0]!r}")
+        self.scaler_ = SequenceScaler.fit(cases.sequences)
+        self.channels_ = cases.channels
+        held_apart = None if test is None else self._read_test(test)
+        folds = split_folds(labels, max(_FOLDS, self.members), self.seed)
+        for fold in range(self.members):
+            if not (folds == fold).any():
+                raise DataError(
+                    f"{cases.name}: {len(cases)} cases are too few for"
+                    f" {max(_FOLDS, self.members)} folds: each needs one of a class that has two"
+                )
+        sequences = [self.scaler_.scale(sequence) for sequence in cases.sequences]
+        window = int(min(np.median(cases.lengths), _LONGEST_WINDOW))
+        recipe = self._recipe(len(cases))
+        self.trained_on_: dict[str, Any] = {
+            "cases": len(cases),
+            "classes": len(self.classes_),
+            "channels": len(cases.channels),
+            "shortest": int(cases.lengths.min()),
+            "longest": int(cases.lengths.max()),
+            "data_sha256": cases.sha256(),
+        }
+        common: dict[str, Any] = {
+            "class_weights": self._class_weights(labels),
+            "trained_on": self.trained_on_["data_sha256"],
+            "checkpoint": checkpoint,
+            "resume": resume,
+            "log_dir": log_dir,
+            "progress": progress,
+        }
+        plan = ClassifyPlan.build(
+            self.scaler_.size,
+            len(self.classes_),
+            self.cell,
+            self.hidden_size,
+            self.num_layers,
+            self.feedback,
+            bidirectional=self.bidirectional,
+            strides=front_strides(self.convolutions, int(np.median(cases.lengths))),
+            channels=self.channels,
+            kernel_size=self.kernel_size,
+            pooling=self.pooling,
+        )
+        self.network_ = train_classifier(
+            plan, sequences, labels, folds, recipe, title="network", **common
+        )
+        self.fnn_ = None
+        if "fnn" in self.baselines:
+            size = self.network_.modules[0].parameter_count
+            inputs = window * self.scaler_.size
+            self.fnn_ = train_classifier(
+                feed_forward_plan(inputs, len(self.classes_), self.num_layers, size),
+                sequences,
+                labels,
+                folds,
+                recipe,
+                title="fnn",
+                window=window,
+                **common,
+            )
+        self.plain_ = PlainBaselines.fit(
+            self.baselines, sequences, labels, window, len(self.classes_)
+        )
+        models = self._models()
+        self.comparison_ = (
+            models.compare_out_of_fold(sequences, labels, folds, self._class_names())
+            if held_apart is None
+            else models.compare(*held_apart, self._class_names())
+        )
+        return self
+
+    @property
+    def n_features_in_(self) -> int:
+        """I, number of channels."""
+        self._check_fitted()
+        return len(self.channels_)
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """The likeliest class of each case, shape (N,).
+
+        Args:
+            X: As in `fit`; labels in it are not looked at.
+
+        Raises:
+            DataError: if the data is not what it should be.
+        """
+        likeliest = self.predict_proba(X).argmax(axis=1)
+        return np.asarray(self.classes_[likeliest])
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Probability of each of `classes_`, shape (N, C).
+
+        Args:
+            X: As in `fit`; labels in it are not looked at.
+
+        Raises:
+            DataError: if the data is not what it should be.
+        """
+        self._check_fitted()
+        cases = self._read(X, None, labelled=False)
+        return self.network_.probabilities(self._scaled(cases))
+
+    def predict_frame(self, data: Any) -> Any:
+        """Class and probabilities of each case, as a dataframe of the kind given.
+
+        Args:
+            data: As in `fit`; labels in it are not looked at.
+
+        Returns:
+            Columns: the id (`case` where the data is no table), `prediction`, and `p_` with the
+            name of each class.
+
+        Raises:
+            DataError: if the data is not what it should be.
+        """
+        self._check_fitted()
+        cases = self._read(data, None, labelled=False)
+        probabilities = self.network_.probabilities(self._scaled(cases))
+        names = self._class_names()
+        is_table = not cases.name.endswith(".ts") and cases.name != "X"
+        columns: dict[str, Any] = {
+            self.columns_.id if is_table else "case": list(cases.ids),
+            "prediction": [names[index] for index in probabilities.argmax(axis=1)],
+        }
+        columns |= {f"p_{name}": probabilities[:, i] for i, name in enumerate(names)}
+        return frame_like(data, columns)
+
+    def evaluate(self, X: Any, y: Any = None) -> ClassComparison:
+        """Compare with the rivals on labelled cases; nothing is trained.
+
+        Args:
+            X: As in `fit`.
+            y: Labels, shape (N,); None where X has them.
+
+        Raises:
+            DataError: if the data is not what it should be, or has a label that was not trained.
+        """
+        self._check_fitted()
+        sequences, labels = self._read_test(X if y is None else (X, y))
+        return self._models().compare(sequences, labels, self._class_names())
+
+    def checkpoints(self, checkpoint: Path) -> list[Path]:
+        """The files that `fit` may have made for a checkpoint."""
+        return [
+            checkpoint_of(checkpoint, title, member)
+            for title in ("network", "fnn")
+            for member in range(self.members)
+        ]
+
+    def save(self, path: Path | str) -> None:
+        """Write the model file.
+
+        Raises:
+            ResourceError: if the disk does not take it.
+        """
+        self._check_fitted()
+        parts = {"network": self.network_, "fnn": self.fnn_}
+        trained = {name: part for name, part in parts.items() if part is not None}
+        weights = {
+            f"{name}.{key}": value
+            for name, part in trained.items()
+            for key, value in part.weights().items()
+        }
+        weights |= {f"plain.{name}": array for name, array in self.plain_.arrays.items()}
+        document = {
+            "task": "classify",
+            "wiring": self.network_.plan.wiring.to_dict(),
+            "settings": self._settings(),
+            "columns": dataclasses.asdict(self.columns_),
+            "channels": list(self.channels_),
+            "classes": self.classes_.tolist(),
+            "scaler": {
+                "mean": self.scaler_.mean.tolist(),
+                "deviation": self.scaler_.deviation.tolist(),
+                "gaps": self.scaler_.gaps,
+            },
+            "window": self.plain_.window,
+            "parts": {name: part.document() for name, part in trained.items()},
+            "trained_on": self.trained_on_,
+            "comparison": self.comparison_.to_dict(),
+        }
+        write_model(Path(path), document, weights)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read a model file that `save` wrote.
+
+        Raises:
+            ModelFileError: if it is missing, damaged, or of another task.
+        """
+        file = read_model(path)
+        document = file.document
+        if file.task != "classify":
+            raise ModelFileError(f"{path} is a model for {file.task}, not for classify")
+
+        def under(prefix: str) -> dict[str, NDArray[Any]]:
+            return {
+                key.removeprefix(prefix): value
+                for key, value in file.weights.items()
+                if key.startswith(prefix)
+            }
+
+        try:
+            self = cls(**document["settings"])
+            columns = document["columns"]
+            self.columns_ = CaseColumns(**{**columns, "value": tuple(columns["value"])})
+            self.channels_ = tuple(document["channels"])
+            self.classes_ = np.array(document["classes"])
+            scaler = document["scaler"]
+            self.scaler_ = SequenceScaler(
+                np.array(scaler["mean"]), np.array(scaler["deviation"]), scaler["gaps"]
+            )
+            self.trained_on_ = document["trained_on"]
+            self.comparison_ = ClassComparison.from_dict(document["comparison"])
+            parts = {
+                name: TrainedClassifier.from_document(part, under(f"{name}."))
+                for name, part in document["parts"].items()
+            }
+            self.network_, self.fnn_ = parts["network"], parts.get("fnn")
+            self.plain_ = PlainBaselines(document["window"], len(self.classes_), under("plain."))
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ModelFileError(f"{path} is damaged: {error}") from error
+        return self
+
+    def _check_arguments(self) -> None:
+        at_least_one = (
+            *("hidden_size", "num_layers", "channels", "kernel_size", "members", "batch_size"),
+            *("patience", "checkpoint_every"),
+        )
+        for name in (*at_least_one, *(() if self.steps is None else ("steps",))):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        if self.convolutions is not None and self.convolutions < 0:
+            raise UsageError(f"convolutions is {self.convolutions}: it must be 0 or more")
+        if self.kernel_size % 2 == 0:
+            raise UsageError(f"kernel_size is {self.kernel_size}: it must be odd")
+        if self.pooling not in POOLINGS:
+            raise UsageError(f"pooling is {self.pooling!r}, expected one of {', '.join(POOLINGS)}")
+        for name in ("augmentation", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}: from 0 up to, not including, 1")
+        if self.class_weight not in (None, "balanced"):
+            raise UsageError(f"class_weight is {self.class_weight!r}: it is 'balanced' or None")
+        if not self.weight_decay >= 0:
+            raise UsageError(f"weight_decay is {self.weight_decay}: it must be 0 or more")
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"seed is {self.seed}: it must be at least 0 and below 2**63")
+        unknown = set(self.baselines) - set(CLASS_BASELINES)
+        if unknown:
+            names = ", ".join(CLASS_BASELINES)
+            raise UsageError(f"baseline {sorted(unknown)[0]!r} is none of {names}")
+
+    def _recipe(self, cases: int) -> ClassifyRecipe:
+        settings = self._settings()
+        names = [field.name for field in dataclasses.fields(ClassifyRecipe)]
+        recipe = {name: settings[name] for name in names}
+        if self.steps is None:
+            recipe["steps"] = max(_FEWEST_STEPS, _EPOCHS * -(-cases // self.batch_size))
+        return ClassifyRecipe(**recipe)
+
+    def _class_weights(self, labels: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        if self.class_weight is None:
+            return None
+        counts = np.bincount(labels)
+        return np.asarray(len(labels) / (len(counts) * counts))
+
+    def _settings(self) -> dict[str, Any]:
+        """The arguments as plain JSON values."""
+        return {name: plain_value(value) for name, value in self.get_params(deep=False).items()}
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "network_"):
+            raise UsageError("this SequenceClassifier is not fitted yet: call fit first")
+
+    def _class_names(self) -> list[str]:
+        return [str(name) for name in self.classes_.tolist()]
+
+    def _models(self) -> ClassModels:
+        return ClassModels(self.network_, self.fnn_, self.plain_)
+
+    def _read(self, X: Any, y: Any, *, labelled: bool) -> LabelledSequences:
+        if isinstance(X, str | os.PathLike) or hasattr(X, "columns"):
+            if y is not None:
+                raise UsageError("y is given, but a file or dataframe brings its own labels")
+            return read_cases(X, self.columns_, labelled=labelled)
+        cases = from_arrays(X, y)
+        if labelled and cases.labels is None:
+            raise UsageError("y is missing: arrays bring no labels")
+        return cases
+
+    def _scaled(self, cases: LabelledSequences) -> list[NDArray[np.float32]]:
+        if len(cases.channels) != len(self.channels_):
+            raise DataError(
+                f"{cases.name}: has {len(cases.channels)} channels, the model was trained on"
+                f" {len(self.channels_)}"
+            )
+        return [self.scaler_.scale(sequence) for sequence in cases.sequences]
+
+    def _read_test(self, test: Any) -> tuple[list[NDArray[np.float32]], NDArray[np.int64]]:
+        """Cases to compare on: scaled, and the numbers of their classes."""
+        X, y = test if isinstance(test, tuple) else (test, None)
+        cases = self._read(X, y, labelled=True)
+        names = self._class_names()
+        labels = [str(label) for label in np.asarray(cases.labels).tolist()]
+        for case, label in zip(cases.ids, labels, strict=True):
+            if label not in names:
+                raise DataError(
+                    f"{cases.name}, case {case}: the label {label!r} was not trained;"
+                    f" the classes are {', '.join(names)}"
+                )
+        return self._scaled(cases), np.array([names.index(label) for label in labels])

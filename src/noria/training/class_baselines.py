@@ -1,0 +1,128 @@
+"""What a classifier of series must beat: nearest neighbour, and logistic regression on summaries.
+
+Both are kept as plain arrays, so that a model file can hold them and `evaluate` runs them again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noria.features.labelled import flattened
+
+__all__ = ["PLAIN", "PlainBaselines", "summaries"]
+
+PLAIN = ("nearest_neighbour", "logistic_regression")
+
+Sequences = Sequence[NDArray[np.float32]]
+
+
+def summaries(sequences: Sequences) -> NDArray[np.float64]:
+    """Statistics of each channel that know nothing of order, and the length, shape (N, 6 · I + 1).
+
+    Mean, deviation, least, median, largest value, and the mean absolute change from step to step.
+    """
+    rows = []
+    for sequence in sequences:
+        x = sequence.astype(np.float64)
+        change = np.abs(np.diff(x, axis=0)).mean(axis=0) if len(x) > 1 else np.zeros(x.shape[1])
+        parts = [x.mean(0), x.std(0), x.min(0), np.median(x, axis=0), x.max(0), change]
+        rows.append(np.concatenate([*parts, [len(x)]]))
+    return np.array(rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class PlainBaselines:
+    """Fitted baselines.
+
+    Attributes:
+        window: K, steps that series are brought to for the neighbours' distance.
+        classes: C.
+        arrays: What was fitted: "neighbours" (N, K · I) and their "neighbour_labels" (N,);
+            "centre", "spread", each (F,), "coefficients" (C, F) and "intercepts" (C,). Those of a
+            baseline that was not asked for are missing.
+    """
+
+    window: int
+    classes: int
+    arrays: Mapping[str, NDArray[Any]]
+
+    @classmethod
+    def fit(
+        cls,
+        names: Collection[str],
+        sequences: Sequences,
+        labels: NDArray[np.int64],
+        window: int,
+        classes: int,
+    ) -> PlainBaselines:
+        """Fit the baselines asked for.
+
+        Args:
+            names: Of `PLAIN`.
+            sequences: Scaled, N.
+            labels: Number of each one's class, shape (N,).
+            window: K.
+            classes: C.
+        """
+        arrays: dict[str, NDArray[Any]] = {}
+        if "nearest_neighbour" in names:
+            arrays["neighbours"] = flattened(sequences, window)
+            arrays["neighbour_labels"] = labels
+        if "logistic_regression" in names:
+            arrays |= _fit_logistic(summaries(sequences), labels, classes)
+        return cls(window, classes, arrays)
+
+    @property
+    def names(self) -> list[str]:
+        """Which were fitted."""
+        keys = zip(PLAIN, ("neighbours", "coefficients"), strict=True)
+        return [name for name, key in keys if key in self.arrays]
+
+    def probabilities(self, name: str, sequences: Sequences) -> NDArray[np.float64]:
+        """Probability of each class, shape (N, C); those of the neighbour are 0 and 1."""
+        arrays = self.arrays
+        if name == "nearest_neighbour":
+            from sklearn.neighbors import NearestNeighbors
+
+            search = NearestNeighbors(n_neighbors=1).fit(arrays["neighbours"])
+            nearest = search.kneighbors(flattened(sequences, self.window))[1][:, 0]
+            result: NDArray[np.float64] = np.eye(self.classes)[arrays["neighbour_labels"][nearest]]
+            return result
+        x = (summaries(sequences) - arrays["centre"]) / arrays["spread"]
+        logits = x @ arrays["coefficients"].T + arrays["intercepts"]
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        softmax: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+        return softmax
+
+
+def _fit_logistic(
+    x: NDArray[np.float64], labels: NDArray[np.int64], classes: int
+) -> dict[str, NDArray[Any]]:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    centre, spread = x.mean(axis=0), x.std(axis=0)
+    spread[~(spread > 1e-9)] = 1.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # near enough for a baseline
+        model = LogisticRegression(max_iter=2000).fit((x - centre) / spread, labels)
+    coefficients = np.zeros((classes, x.shape[1]))
+    intercepts = np.full(classes, -50.0)  # a class that this part of the data lacks
+    if len(model.classes_) == 2:  # one row, for the second class: half of it to each
+        coefficients[model.classes_] = np.concatenate([-model.coef_, model.coef_]) / 2
+        intercepts[model.classes_] = np.concatenate([-model.intercept_, model.intercept_]) / 2
+    else:
+        coefficients[model.classes_] = model.coef_
+        intercepts[model.classes_] = model.intercept_
+    return {
+        "centre": centre,
+        "spread": spread,
+        "coefficients": coefficients,
+        "intercepts": intercepts,
+    }

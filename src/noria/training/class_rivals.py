@@ -1,0 +1,120 @@
+"""A classifier and its rivals on the same cases."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noria.training.class_baselines import PLAIN, PlainBaselines
+from noria.training.class_scores import ClassComparison, ClassForecasts, compared
+from noria.training.classifying import TrainedClassifier
+
+__all__ = ["CLASS_BASELINES", "ClassModels"]
+
+CLASS_BASELINES = ("fnn", *PLAIN)
+
+Sequences = Sequence[NDArray[np.float32]]
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassModels:
+    """Everything that was fitted on the same training cases.
+
+    Attributes:
+        network: The networks in question.
+        fnn: The feed-forward rivals, or None.
+        plain: The plain baselines.
+    """
+
+    network: TrainedClassifier
+    fnn: TrainedClassifier | None
+    plain: PlainBaselines
+
+    def compare(
+        self, sequences: Sequences, labels: NDArray[np.int64], classes: Sequence[str]
+    ) -> ClassComparison:
+        """Score all of them on cases that none has seen.
+
+        Args:
+            sequences: Scaled, N.
+            labels: Number of each one's class, shape (N,).
+            classes: The C classes, as texts.
+        """
+        forecasts = [_timed("network", self.network, self.network.probabilities, sequences)]
+        if self.fnn is not None:
+            forecasts.append(_timed("fnn", self.fnn, self.fnn.probabilities, sequences))
+        for name in self.plain.names:
+            started = time.monotonic()
+            probabilities = self.plain.probabilities(name, sequences)
+            forecasts.append(_plain(name, probabilities, time.monotonic() - started))
+        return compared(forecasts, labels, classes)
+
+    def compare_out_of_fold(
+        self,
+        sequences: Sequences,
+        labels: NDArray[np.int64],
+        folds: NDArray[np.int64],
+        classes: Sequence[str],
+    ) -> ClassComparison:
+        """Score all of them by cross-validation on the training cases themselves.
+
+        Args:
+            sequences: Those of training, scaled, N.
+            labels: Number of each one's class, shape (N,).
+            folds: Fold of each, shape (N,).
+            classes: The C classes, as texts.
+        """
+        members = len(self.network.modules)
+        held = np.flatnonzero((folds >= 0) & (folds < members))
+
+        def left_out(model: TrainedClassifier, inputs: Sequences) -> NDArray[np.float64]:
+            return model.out_of_fold(inputs, folds)[held]
+
+        forecasts = [
+            _timed("network", self.network, lambda s: left_out(self.network, s), sequences)
+        ]
+        if self.fnn is not None:
+            fnn = self.fnn
+            forecasts.append(_timed("fnn", fnn, lambda s: left_out(fnn, s), sequences))
+        for name in self.plain.names:
+            started = time.monotonic()
+            probabilities = np.empty((len(sequences), len(classes)))
+            for fold in range(members):
+                rest = np.flatnonzero(folds != fold).tolist()
+                own = np.flatnonzero(folds == fold).tolist()
+                if not own:
+                    continue
+                fitted = PlainBaselines.fit(
+                    [name],
+                    [sequences[index] for index in rest],
+                    labels[rest],
+                    self.plain.window,
+                    len(classes),
+                )
+                probabilities[own] = fitted.probabilities(name, [sequences[i] for i in own])
+            forecasts.append(_plain(name, probabilities[held], time.monotonic() - started))
+        note = (
+            "by cross-validation: each case was classed by a model that did not learn from it,"
+            " though the networks stopped by it; name a test file for figures on cases held apart"
+        )
+        return compared(forecasts, labels[held], classes, [note])
+
+
+def _timed(
+    name: str,
+    model: TrainedClassifier,
+    ask: Callable[[Sequences], NDArray[np.float64]],
+    sequences: Sequences,
+) -> ClassForecasts:
+    started = time.monotonic()
+    probabilities = ask(sequences)
+    seconds = model.seconds + time.monotonic() - started
+    return ClassForecasts(name, probabilities, False, model.parameter_count, seconds)
+
+
+def _plain(name: str, probabilities: NDArray[np.float64], seconds: float) -> ClassForecasts:
+    return ClassForecasts(name, probabilities, name == "nearest_neighbour", None, seconds)

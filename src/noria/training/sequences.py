@@ -1,0 +1,191 @@
+"""Batches of labelled sequences, and the loss of their classes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from noria.features.labelled import flattened, resampled
+from noria.network import NetworkState
+from noria.training.loop import random_generator
+
+__all__ = [
+    "Padded",
+    "SequenceObjective",
+    "class_probabilities",
+    "distorted",
+    "pad",
+    "split_folds",
+    "windowed",
+]
+
+Padded = tuple[Tensor, Tensor]
+"""Sequences side by side, (B, T, I), zero past their lengths, (B,)."""
+
+_ORDER, _DISTORTION = 1, 2  # what a random number is for, beside its seed
+_INFERENCE_BATCH = 256
+
+
+def pad(sequences: Sequence[NDArray[np.float32]]) -> Padded:
+    """Put sequences, each (T_i, I), side by side."""
+    lengths = [len(sequence) for sequence in sequences]
+    x = np.zeros((len(sequences), max(lengths), sequences[0].shape[1]), dtype=np.float32)
+    for row, sequence in zip(x, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return torch.from_numpy(x), torch.tensor(lengths)
+
+
+def windowed(sequences: Sequence[NDArray[np.float32]], window: int) -> list[NDArray[np.float32]]:
+    """Sequences as a network takes them.
+
+    Args:
+        sequences: Each (T_i, I).
+        window: K: a feed-forward network sees K steps at once, (1, K · I), to which a sequence is
+            brought by straight lines. 0 leaves the sequences as they are.
+    """
+    return list(flattened(sequences, window)[:, np.newaxis]) if window else list(sequences)
+
+
+def distorted(
+    sequence: NDArray[np.float32], strength: float, random: np.random.Generator
+) -> NDArray[np.float32]:
+    """A sequence as it could have been: cut at its ends, faster or slower, larger, with noise.
+
+    Args:
+        sequence: In units of its deviation, shape (T, I).
+        strength: Share of the steps that may be cut off, and by which the length may change; half
+            of it is the deviation of the size's logarithm, a fifth that of the noise.
+        random: Where the random numbers come from.
+
+    Returns:
+        Shape (T', I).
+    """
+    steps, channels = sequence.shape
+    kept = (1 - strength * random.random()) * (steps - 1)
+    start = random.random() * (steps - 1 - kept)
+    count = max(1, round(steps * (1 + strength * random.uniform(-1, 1))))
+    positions = np.linspace(start, start + kept, count)
+    size = np.exp(strength / 2 * random.standard_normal(channels))
+    noise = strength / 5 * random.standard_normal((count, channels))
+    changed: NDArray[np.float32] = resampled(sequence, positions) * size + noise
+    return changed.astype(np.float32)
+
+
+def split_folds(labels: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
+    """Deal the cases out to folds, each class evenly.
+
+    A class of one case is in no fold: it is for training alone.
+
+    Args:
+        labels: Number of each case's class, shape (N,).
+        folds: How many.
+        seed: Of the order.
+
+    Returns:
+        The fold of each case, −1 for none, shape (N,).
+    """
+    random = random_generator(seed)
+    fold = np.full(len(labels), -1)
+    dealt = 0
+    for label in np.unique(labels):
+        members = random.permutation(np.flatnonzero(labels == label))
+        if len(members) > 1:
+            fold[members] = (dealt + np.arange(len(members))) % folds
+            dealt += len(members)
+    return fold
+
+
+class SequenceObjective:
+    """Cross entropy over whole sequences, every one of them once an epoch.
+
+    Args:
+        module: Puts out unnormalised log-probabilities for a `Padded` batch.
+        sequences: Scaled, for training, N of them.
+        labels: Number of each one's class, shape (N,).
+        validation: Scaled sequences and their labels.
+        batch_size: At the most.
+        class_weights: Factor on each class's loss, shape (C,); None for 1.
+        label_smoothing: Share of the target's probability that all classes get alike.
+        augmentation: Strength of `distorted`; 0 leaves the sequences as they are.
+        window: See `windowed`.
+        seed: Of the order and the distortions.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        sequences: Sequence[NDArray[np.float32]],
+        labels: NDArray[np.int64],
+        validation: tuple[Sequence[NDArray[np.float32]], NDArray[np.int64]],
+        *,
+        batch_size: int,
+        class_weights: NDArray[np.float64] | None,
+        label_smoothing: float,
+        augmentation: float,
+        window: int,
+        seed: int,
+    ) -> None:
+        self.module = module
+        self.sequences = sequences
+        self.labels = labels
+        self.validation = validation
+        self.batches = math.ceil(len(sequences) / batch_size)
+        self.class_weights = (
+            None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+        )
+        self.label_smoothing = label_smoothing
+        self.augmentation = augmentation
+        self.window = window
+        self.seed = seed
+
+    def batch(self, step: int) -> tuple[tuple[Padded, Tensor], bool]:
+        """The batch of a step; batches of an epoch differ in size by one at most."""
+        epoch, number = divmod(step, self.batches)
+        order = random_generator(self.seed, _ORDER, epoch).permutation(len(self.sequences))
+        chosen = np.array_split(order, self.batches)[number]
+        sequences = [self.sequences[index] for index in chosen]
+        if self.augmentation:
+            random = random_generator(self.seed, _DISTORTION, step)
+            sequences = [distorted(s, self.augmentation, random) for s in sequences]
+        return (pad(windowed(sequences, self.window)), torch.from_numpy(self.labels[chosen])), False
+
+    def loss(self, batch: tuple[Padded, Tensor], state: NetworkState | None) -> tuple[Tensor, None]:
+        """Cross entropy of a batch."""
+        (x, lengths), labels = batch
+        loss = functional.cross_entropy(
+            self.module(x, lengths),
+            labels,
+            weight=self.class_weights,
+            label_smoothing=self.label_smoothing,
+        )
+        return loss, None
+
+    def validate(self) -> float:
+        """Log loss of the validation part, without weights or smoothing."""
+        sequences, labels = self.validation
+        probabilities = class_probabilities(self.module, windowed(sequences, self.window))
+        picked = probabilities[np.arange(len(labels)), labels]
+        return float(-np.log(np.maximum(picked, 1e-12)).mean())
+
+
+@torch.no_grad()
+def class_probabilities(
+    module: nn.Module, sequences: Sequence[NDArray[np.float32]]
+) -> NDArray[np.float64]:
+    """Probability of each class for each sequence, shape (N, C).
+
+    Args:
+        module: In evaluation mode.
+        sequences: Scaled.
+    """
+    parts = []
+    for start in range(0, len(sequences), _INFERENCE_BATCH):
+        logits = module(*pad(sequences[start : start + _INFERENCE_BATCH]))
+        parts.append(logits.double().softmax(dim=1).numpy())
+    return np.concatenate(parts)

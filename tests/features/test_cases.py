@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from noria.errors import DataError, UsageError
+from noria.features.cases import CaseColumns, read_cases
+from noria.features.labelled import SequenceScaler, from_arrays
+
+COLUMNS = CaseColumns(id="who", time="t", value=("x", "y"), label="kind")
+TABLE = pl.DataFrame(
+    {
+        "who": ["b", "a", "a", "b", "a"],
+        "t": [2, 3, 1, 1, 2],
+        "x": [20.0, 3.0, 1.0, 10.0, None],
+        "y": [1, 2, 3, 4, 5],
+        "kind": ["up", "down", "down", "up", "down"],
+    }
+)
+
+
+def test_a_table_in_any_order(tmp_path: Path) -> None:
+    TABLE.write_csv(tmp_path / "t.csv")
+    TABLE.write_parquet(tmp_path / "t.parquet")
+    for source in (TABLE, TABLE.to_pandas(), tmp_path / "t.csv", str(tmp_path / "t.parquet")):
+        cases = read_cases(source, COLUMNS)
+        assert cases.ids == ("a", "b")
+        np.testing.assert_array_equal(cases.sequences[0], [[1, 3], [np.nan, 5], [3, 2]])
+        np.testing.assert_array_equal(cases.sequences[1], [[10, 4], [20, 1]])
+        assert cases.labels is not None
+        assert cases.labels.tolist() == ["down", "up"]
+
+
+def test_labels_are_not_looked_at_where_they_are_not_needed() -> None:
+    cases = read_cases(TABLE.drop("kind"), COLUMNS, labelled=False)
+    assert cases.labels is None
+    assert len(cases) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": ["up", "down", "down", "up", "up"]}, "row 4, column 'kind': the label 'up' of"),
+        ({"kind": ["up", None, "down", "up", "down"]}, "row 1, column 'kind': the label is miss"),
+        ({"t": [2, 3, 1, 2, 2]}, "rows 0 and 3, column 't': both are 2 of series 'b'"),
+        ({"x": ["1", "much", "1", "1", "1"]}, "row 1, column 'x': 'much' is not a number"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_row(change: dict[str, list[object]], message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read_cases(TABLE.with_columns(**{k: pl.Series(v) for k, v in change.items()}), COLUMNS)
+    assert message in str(caught.value)
+
+
+def test_columns_that_cannot_be_meant() -> None:
+    with pytest.raises(UsageError, match="column 'x' is named twice: as value and as label"):
+        CaseColumns(value=("x",), label="x")
+    with pytest.raises(UsageError, match="value names no column"):
+        CaseColumns(value=())
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "message"),
+    [
+        (3, None, "X is int: expected an array"),
+        (np.zeros(3), None, "X has shape (3,): expected (N, T, I) or (N, T)"),
+        ([], None, "X holds no sequences"),
+        ([np.zeros((2, 3)), np.zeros((2, 4))], None, "X[1] has 4 channels, X[0] has 3"),
+        ([np.zeros((0, 3))], None, "X[0] has shape (0, 3): expected (T, I), at least one step"),
+        ([["a"]], None, "X[0] holds what is not a number"),
+        (np.full((1, 2), np.inf), None, "X[0] holds an infinite number"),
+        (np.zeros((2, 3)), ["a"], "y has shape (1,): expected (2,), a label each"),
+    ],
+)
+def test_arrays_that_do_not_fit(X: object, y: object, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        from_arrays(X, y)
+    assert message in str(caught.value)
+
+
+def test_the_scaler_measures_what_is_observed() -> None:
+    parts = [np.float32([[1, 5], [np.nan, 5]]), np.float32([[3, 5]])]
+    scaler = SequenceScaler.fit(parts)
+    np.testing.assert_array_equal(scaler.mean, [2, 5])
+    np.testing.assert_array_equal(scaler.deviation, [1, 1])
+    assert scaler.size == 4
+    np.testing.assert_array_equal(scaler.scale(parts[0]), [[-1, 0, 0, 0], [0, 0, 1, 0]])
+    assert SequenceScaler.fit(parts[1:]).size == 2

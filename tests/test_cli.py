@@ -573,16 +573,14 @@ def resumes(folder: Path, whole: Path, kills: int, pause: Callable[[], float]) -
     checkpoint, model = folder / "y.noria.checkpoint", folder / "y.noria"
     command = ["fit", "forecast", "good.csv", *LONG, "-o", "y.noria"]
     killed = 0
-    for number in range(kills):
-        flags = ["--resume"] if number else []
-        process = noria(*command, *flags, cwd=folder)
+    while killed < kills:
+        model.unlink(missing_ok=True)
+        process = noria(*command, *(["--resume"] if checkpoint.exists() else []), cwd=folder)
         killed += stop(process, checkpoint, signal.SIGKILL, pause())
         process.communicate()
-        if not checkpoint.exists():
-            break
-        assert not model.exists()
-    assert killed > 0
-    process = noria(*command, "--resume", cwd=folder)
+        if model.exists():  # it ended before it was killed, or while it was tidying up
+            assert same_model(model, whole)
+    process = noria(*command, *(["--resume"] if checkpoint.exists() else []), cwd=folder)
     out, err = process.communicate()
     assert (process.returncode, err) == (0, "")
     assert same_model(model, whole)

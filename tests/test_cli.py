@@ -22,6 +22,7 @@ from safetensors.numpy import save_file
 from noria import Forecaster, cli
 from noria.cli import main
 from noria.runtime import ModelFile, read_model
+from tests.commands import result
 from tests.tasks.series import SEASON, hourly
 
 FAST = [
@@ -99,18 +100,6 @@ def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield folder
     for new in set(folder.iterdir()) - before:
         shutil.rmtree(new) if new.is_dir() else new.unlink()
-
-
-def result(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a command."""
-    capsys.readouterr()
-    code = 0
-    try:
-        main(arguments)
-    except SystemExit as end:
-        code = int(end.code or 0)
-    out, err = capsys.readouterr()
-    return code, out, err
 
 
 BAD: dict[str, tuple[list[str], int, str]] = {

@@ -14,6 +14,7 @@ from noria import SequenceClassifier
 from noria.cli import main
 from noria.cli.fit_classify import classify
 from noria.runtime import read_model
+from tests.commands import result
 from tests.tasks.bumps import bumps, long_table, ts_text
 
 FAST = [
@@ -73,18 +74,6 @@ def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield folder
     for new in set(folder.iterdir()) - before:
         shutil.rmtree(new) if new.is_dir() else new.unlink()
-
-
-def result(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a command."""
-    capsys.readouterr()
-    code = 0
-    try:
-        main(arguments)
-    except SystemExit as end:
-        code = int(end.code or 0)
-    out, err = capsys.readouterr()
-    return code, out, err
 
 
 BAD: dict[str, tuple[list[str], int, str]] = {

@@ -6,8 +6,8 @@ Axes: N sequences, T_i steps of one of them, I channels.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -43,16 +43,6 @@ class LabelledSequences:
     def lengths(self) -> NDArray[np.int64]:
         """T_i of each, shape (N,)."""
         return np.array([len(sequence) for sequence in self.sequences], dtype=np.int64)
-
-    def subset(self, indices: Iterable[int]) -> LabelledSequences:
-        """Some of the sequences, in the order of the indices."""
-        chosen = np.fromiter(indices, dtype=np.int64)
-        return replace(
-            self,
-            sequences=tuple(self.sequences[i] for i in chosen),
-            ids=tuple(self.ids[i] for i in chosen),
-            labels=None if self.labels is None else self.labels[chosen],
-        )
 
     def sha256(self) -> str:
         """A hash of all that a model is trained on."""

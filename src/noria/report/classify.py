@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 from noria.report.drawing import draw_wiring
+from noria.report.origin import add_origin
 from noria.report.page import Page, definitions, keys, note, paragraph, table
 from noria.report.pictures import PART_COLORS, draw_learning
 from noria.report.words import best_rows, count, figures, whole, words
@@ -222,17 +223,4 @@ def _add_origin(page: Page, file: ModelFile) -> None:
             for key, value in document["trained_on"].items()
         ),
     ]
-    settings = [
-        (key, words(value, none="automatic")) for key, value in document["settings"].items()
-    ]
-    page.section(
-        "Where it comes from",
-        '<div class="side"><div><h3>Data</h3>',
-        table(data),
-        "</div><div><h3>Settings</h3>",
-        table(settings),
-        "</div></div>",
-        "<h3>Model file</h3>",
-        f"<p>SHA-256 <code>{escape(file.sha256)}</code>, format version"
-        f" {escape(str(document['version']))}</p>",
-    )
+    add_origin(page, file, data)

@@ -9,6 +9,7 @@ from typing import Any
 
 from noria.features.series import Frequency
 from noria.report.drawing import draw_wiring
+from noria.report.origin import add_origin
 from noria.report.page import Page, definitions, keys, note, paragraph, table
 from noria.report.pictures import (
     ACTUAL,
@@ -278,20 +279,7 @@ def _add_origin(page: Page, file: ModelFile) -> None:
         ("context length", _span_words(document["context_length"], freq)),
         *((_TRAINED_ON.get(key, key), words(value)) for key, value in trained_on.items()),
     ]
-    settings = [
-        (key, words(value, none="automatic")) for key, value in document["settings"].items()
-    ]
-    page.section(
-        "Where it comes from",
-        '<div class="side"><div><h3>Data</h3>',
-        table(data),
-        "</div><div><h3>Settings</h3>",
-        table(settings),
-        "</div></div>",
-        "<h3>Model file</h3>",
-        f"<p>SHA-256 <code>{escape(file.sha256)}</code>, format version"
-        f" {escape(str(document['version']))}</p>",
-    )
+    add_origin(page, file, data)
 
 
 def _step_words(freq: str) -> str:

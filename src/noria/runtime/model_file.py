@@ -54,6 +54,15 @@ class ModelFile:
         """The network's wiring."""
         return Wiring.from_dict(self.document["wiring"])
 
+    def part(self, name: str) -> dict[str, NDArray[Any]]:
+        """The weights whose names begin with `name.`, by the rest of their names."""
+        start = f"{name}."
+        return {
+            key.removeprefix(start): array
+            for key, array in self.weights.items()
+            if key.startswith(start)
+        }
+
 
 def plain_value(value: Any) -> Any:
     """A setting as a plain JSON value; numpy's numbers and arrays are taken too.

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from noria.errors import DataError, ModelFileError, UsageError
+from noria.errors import DataError, UsageError
 from noria.features.cases import CaseColumns, read_cases
 from noria.features.frames import frame_like
 from noria.features.labelled import LabelledSequences, SequenceScaler, from_arrays
@@ -27,7 +27,15 @@ from noria.feedback import Feedback
 from noria.modules.classify import ClassifyPlan
 from noria.modules.convolution import front_strides
 from noria.modules.pooling import POOLINGS
-from noria.runtime import plain_value, read_model, write_model
+from noria.tasks.estimator import (
+    check_at_least_one,
+    check_baselines,
+    check_fitted,
+    check_training,
+    reading,
+    settings,
+    write_parts,
+)
 from noria.training.class_baselines import PlainBaselines
 from noria.training.class_rivals import CLASS_BASELINES, ClassModels
 from noria.training.class_scores import ClassComparison
@@ -260,7 +268,7 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def n_features_in_(self) -> int:
         """I, number of channels."""
-        self._check_fitted()
+        check_fitted(self)
         return len(self.channels_)
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -284,7 +292,7 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             DataError: if the data is not what it should be.
         """
-        self._check_fitted()
+        check_fitted(self)
         cases = self._read(X, None, labelled=False)
         return self.network_.probabilities(self._scaled(cases))
 
@@ -301,7 +309,7 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             DataError: if the data is not what it should be.
         """
-        self._check_fitted()
+        check_fitted(self)
         cases = self._read(data, None, labelled=False)
         probabilities = self.network_.probabilities(self._scaled(cases))
         names = self._class_names()
@@ -323,7 +331,7 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             DataError: if the data is not what it should be, or has a label that was not trained.
         """
-        self._check_fitted()
+        check_fitted(self)
         sequences, labels = self._read_test(X if y is None else (X, y))
         return self._models().compare(sequences, labels, self._class_names())
 
@@ -341,19 +349,11 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ResourceError: if the disk does not take it.
         """
-        self._check_fitted()
-        parts = {"network": self.network_, "fnn": self.fnn_}
-        trained = {name: part for name, part in parts.items() if part is not None}
-        weights = {
-            f"{name}.{key}": value
-            for name, part in trained.items()
-            for key, value in part.weights().items()
-        }
-        weights |= {f"plain.{name}": array for name, array in self.plain_.arrays.items()}
+        check_fitted(self)
         document = {
             "task": "classify",
             "wiring": self.network_.plan.wiring.to_dict(),
-            "settings": self._settings(),
+            "settings": settings(self),
             "columns": dataclasses.asdict(self.columns_),
             "channels": list(self.channels_),
             "classes": self.classes_.tolist(),
@@ -363,11 +363,11 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 "gaps": self.scaler_.gaps,
             },
             "window": self.plain_.window,
-            "parts": {name: part.document() for name, part in trained.items()},
             "trained_on": self.trained_on_,
             "comparison": self.comparison_.to_dict(),
         }
-        write_model(Path(path), document, weights)
+        plain = {f"plain.{name}": array for name, array in self.plain_.arrays.items()}
+        write_parts(path, document, {"network": self.network_, "fnn": self.fnn_}, plain)
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
@@ -376,19 +376,8 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ModelFileError: if it is missing, damaged, or of another task.
         """
-        file = read_model(path)
-        document = file.document
-        if file.task != "classify":
-            raise ModelFileError(f"{path} is a model for {file.task}, not for classify")
-
-        def under(prefix: str) -> dict[str, NDArray[Any]]:
-            return {
-                key.removeprefix(prefix): value
-                for key, value in file.weights.items()
-                if key.startswith(prefix)
-            }
-
-        try:
+        with reading(path, "classify") as file:
+            document = file.document
             self = cls(**document["settings"])
             columns = document["columns"]
             self.columns_ = CaseColumns(**{**columns, "value": tuple(columns["value"])})
@@ -401,23 +390,21 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.trained_on_ = document["trained_on"]
             self.comparison_ = ClassComparison.from_dict(document["comparison"])
             parts = {
-                name: TrainedClassifier.from_document(part, under(f"{name}."))
+                name: TrainedClassifier.from_document(part, file.part(name))
                 for name, part in document["parts"].items()
             }
             self.network_, self.fnn_ = parts["network"], parts.get("fnn")
-            self.plain_ = PlainBaselines(document["window"], len(self.classes_), under("plain."))
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise ModelFileError(f"{path} is damaged: {error}") from error
+            self.plain_ = PlainBaselines(document["window"], len(self.classes_), file.part("plain"))
         return self
 
     def _check_arguments(self) -> None:
-        at_least_one = (
+        check_at_least_one(
+            self,
             *("hidden_size", "num_layers", "channels", "kernel_size", "members", "batch_size"),
-            *("patience", "checkpoint_every"),
+            *("steps", "patience", "checkpoint_every"),
         )
-        for name in (*at_least_one, *(() if self.steps is None else ("steps",))):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        check_training(self)
+        check_baselines(self.baselines, CLASS_BASELINES)
         if self.convolutions is not None and self.convolutions < 0:
             raise UsageError(f"convolutions is {self.convolutions}: it must be 0 or more")
         if self.kernel_size % 2 == 0:
@@ -429,19 +416,11 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 raise UsageError(f"{name} is {getattr(self, name)}: from 0 up to, not including, 1")
         if self.class_weight not in (None, "balanced"):
             raise UsageError(f"class_weight is {self.class_weight!r}: it is 'balanced' or None")
-        if not self.weight_decay >= 0:
-            raise UsageError(f"weight_decay is {self.weight_decay}: it must be 0 or more")
-        if not 0 <= self.seed < 2**63:
-            raise UsageError(f"seed is {self.seed}: it must be at least 0 and below 2**63")
-        unknown = set(self.baselines) - set(CLASS_BASELINES)
-        if unknown:
-            names = ", ".join(CLASS_BASELINES)
-            raise UsageError(f"baseline {sorted(unknown)[0]!r} is none of {names}")
 
     def _recipe(self, cases: int) -> ClassifyRecipe:
-        settings = self._settings()
+        given = settings(self)
         names = [field.name for field in dataclasses.fields(ClassifyRecipe)]
-        recipe = {name: settings[name] for name in names}
+        recipe = {name: given[name] for name in names}
         if self.steps is None:
             recipe["steps"] = max(_FEWEST_STEPS, _EPOCHS * -(-cases // self.batch_size))
         return ClassifyRecipe(**recipe)
@@ -451,14 +430,6 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return None
         counts = np.bincount(labels)
         return np.asarray(len(labels) / (len(counts) * counts))
-
-    def _settings(self) -> dict[str, Any]:
-        """The arguments as plain JSON values."""
-        return {name: plain_value(value) for name, value in self.get_params(deep=False).items()}
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "network_"):
-            raise UsageError("this SequenceClassifier is not fitted yet: call fit first")
 
     def _class_names(self) -> list[str]:
         return [str(name) for name in self.classes_.tolist()]

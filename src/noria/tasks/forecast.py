@@ -19,13 +19,21 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 
 from noria.cells import make_cell
-from noria.errors import DataError, ModelFileError, UsageError
+from noria.errors import DataError, UsageError
 from noria.features.frames import frame_like
 from noria.features.panel import CovariateScaler, Panel, calendar_cycles
 from noria.features.series import Columns, SeriesTable, season_lengths
 from noria.features.table import read_table
 from noria.feedback import Feedback
-from noria.runtime import plain_value, read_model, write_model
+from noria.tasks.estimator import (
+    check_at_least_one,
+    check_baselines,
+    check_fitted,
+    check_training,
+    reading,
+    settings,
+    write_parts,
+)
 from noria.training.comparison import Comparison
 from noria.training.forecasting import (
     Recipe,
@@ -254,51 +262,36 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _recipe(self) -> Recipe:
-        settings = self._settings()
+        given = settings(self)
         loop = ("steps", "learning_rate", "weight_decay", "patience", "checkpoint_every", "seed")
         kept = ("truncation_length", "batch_size", "dropout", "recurrent_dropout")
         return Recipe(
             levels=self.levels_,
             context_length=self.context_length_,
             forks=_FORKS,
-            **{name: settings[name] for name in kept},
+            **{name: given[name] for name in kept},
             training=TrainingConfig(
-                **{name: settings[name] for name in loop},
-                validate_every=max(1, min(100, settings["steps"] // 10)),
+                **{name: given[name] for name in loop},
+                validate_every=max(1, min(100, given["steps"] // 10)),
             ),
         )
 
     def _check_arguments(self) -> None:
-        for name in (
-            "horizon",
-            "hidden_size",
-            "num_layers",
-            "batch_size",
-            "steps",
-            "truncation_length",
-            "patience",
-            "checkpoint_every",
-        ):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}: it must be at least 1")
-        for name in ("context_length", "validation_windows"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        check_at_least_one(
+            self,
+            *("horizon", "hidden_size", "num_layers", "batch_size", "steps", "truncation_length"),
+            *("patience", "checkpoint_every", "context_length", "validation_windows"),
+        )
+        check_training(self)
         if self.test_windows is not None and self.test_windows < 0:
             raise UsageError(f"test_windows is {self.test_windows}: it must be 0 or more")
-        if not self.weight_decay >= 0:
-            raise UsageError(f"weight_decay is {self.weight_decay}: it must be 0 or more")
-        if not 0 <= self.seed < 2**63:
-            raise UsageError(f"seed is {self.seed}: it must be at least 0 and below 2**63")
         for level in self.levels:
             if not (0 < level < 100 and level == int(level)):
                 raise UsageError(f"level {level}: levels are whole percentages from 1 to 99")
         for season in () if self.seasons is None else self.seasons:
             if season < 2:
                 raise UsageError(f"season {season}: a season has at least 2 steps")
-        unknown = set(self.baselines) - set(BASELINES)
-        if unknown:
-            raise UsageError(f"baseline {sorted(unknown)[0]!r} is none of {', '.join(BASELINES)}")
+        check_baselines(self.baselines, BASELINES)
 
     def _find_seasons(self, table: SeriesTable) -> tuple[int, ...]:
         if self.seasons is not None:
@@ -328,7 +321,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             DataError: if the data is not what it should be.
             UsageError: if a level was not trained or the horizon is below 1.
         """
-        self._check_fitted()
+        check_fitted(self)
         steps = self.horizon if horizon is None else horizon
         if steps < 1:
             raise UsageError(f"horizon is {steps}: it must be at least 1")
@@ -362,7 +355,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         Raises:
             DataError: if the data is not what it should be or too short.
         """
-        self._check_fitted()
+        check_fitted(self)
         table = self._read(data)
         origins = self._last_origins(table, windows)
         return self._compare(self._panel(table), origins)
@@ -439,18 +432,11 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         Raises:
             ResourceError: if the disk does not take it.
         """
-        self._check_fitted()
-        parts = {"network": self.network_, "fnn": self.fnn_}
-        trained = {name: part for name, part in parts.items() if part is not None}
-        weights = {
-            f"{name}.{key}": value
-            for name, part in trained.items()
-            for key, value in part.weights().items()
-        }
+        check_fitted(self)
         document = {
             "task": "forecast",
             "wiring": self.network_.module.network.wiring.to_dict(),
-            "settings": self._settings(),
+            "settings": settings(self),
             "columns": dataclasses.asdict(self.columns_),
             "freq": self.freq_,
             "seasons": self.seasons_,
@@ -462,12 +448,11 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
                 "mean": self.scaler_.mean.tolist(),
                 "deviation": self.scaler_.deviation.tolist(),
             },
-            "parts": {name: part.document() for name, part in trained.items()},
             "trained_on": self.trained_on_,
             "comparison": self.comparison_ and self.comparison_.to_dict(),
             "exhibits": self.exhibits_,
         }
-        write_model(Path(path), document, weights)
+        write_parts(path, document, {"network": self.network_, "fnn": self.fnn_})
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
@@ -476,11 +461,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         Raises:
             ModelFileError: if it is missing, damaged, or of another task.
         """
-        file = read_model(path)
-        document = file.document
-        if file.task != "forecast":
-            raise ModelFileError(f"{path} is a model for {file.task}, not for forecast")
-        try:
+        with reading(path, "forecast") as file:
+            document = file.document
             self = cls(**document["settings"])
             self.columns_ = Columns(**document["columns"])
             self.freq_ = document["freq"]
@@ -500,28 +482,14 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             parts = {
                 name: TrainedForecaster.from_document(
                     part,
-                    {
-                        key.removeprefix(f"{name}."): value
-                        for key, value in file.weights.items()
-                        if key.startswith(f"{name}.")
-                    },
+                    file.part(name),
                     self.levels_,
                 )
                 for name, part in document["parts"].items()
             }
             self.network_, self.fnn_ = parts["network"], parts.get("fnn")
             self.history_ = self.network_.history
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise ModelFileError(f"{path} is damaged: {error}") from error
         return self
-
-    def _settings(self) -> dict[str, Any]:
-        """The arguments as plain JSON values."""
-        return {name: plain_value(value) for name, value in self.get_params(deep=False).items()}
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "network_"):
-            raise UsageError("this Forecaster is not fitted yet: call fit first")
 
     def _read(self, data: Any) -> SeriesTable:
         table = read_table(data, self.columns_, freq=self.freq_, categories=self.categories_)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from noria.cli.arguments import Baselines, Flag, Json, Names, Output, check_output, split_list
+from noria.cli.fitting import fit_and_save
 from noria.cli.models import task_class
-from noria.cli.tables import show_comparison
 
 __all__ = ["classify"]
 
@@ -150,25 +149,16 @@ def classify(
         checkpoint_every=checkpoint_every,
         seed=seed,
     )
-    checkpoint = output.with_name(output.name + ".checkpoint")
-    checkpoints = classifier.checkpoints(checkpoint)
-    if resume and not any(file.exists() for file in checkpoints):
-        print(f"noria: no checkpoint {checkpoints[0]}; training from the start", file=sys.stderr)
-    classifier.fit(
+    fit_and_save(
+        classifier,
         data,
+        output,
+        resume=resume,
+        json=json,
         test=test,
         label=label,
         id=id,
         time=time,
         **({} if value is None else {"value": split_list(value)}),
-        checkpoint=checkpoint,
-        resume=resume,
         log_dir=log_dir,
-        progress=True,
     )
-    classifier.save(output)
-    for leftover in checkpoints:
-        leftover.unlink(missing_ok=True)
-    show_comparison(classifier.comparison_, json, model=str(output))
-    if not json:
-        print(f"Model: {output}")

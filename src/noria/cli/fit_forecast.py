@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from noria.cli.arguments import (
@@ -17,8 +16,8 @@ from noria.cli.arguments import (
     integers,
     split_list,
 )
+from noria.cli.fitting import fit_and_save
 from noria.cli.models import task_class
-from noria.cli.tables import show_comparison
 
 __all__ = ["forecast"]
 
@@ -155,11 +154,12 @@ def forecast(
         checkpoint_every=checkpoint_every,
         seed=seed,
     )
-    checkpoint = output.with_name(output.name + ".checkpoint")
-    if resume and not checkpoint.exists():
-        print(f"noria: no checkpoint {checkpoint}; training from the start", file=sys.stderr)
-    forecaster.fit(
+    fit_and_save(
+        forecaster,
         data,
+        output,
+        resume=resume,
+        json=json,
         time=time,
         target=target,
         id=id,
@@ -167,14 +167,5 @@ def forecast(
         future=split_list(future),
         static=split_list(static),
         freq=freq,
-        checkpoint=checkpoint,
-        resume=resume,
         log_dir=log_dir,
-        progress=True,
     )
-    forecaster.save(output)
-    for leftover in (checkpoint, checkpoint.with_name(checkpoint.name + "-fnn")):
-        leftover.unlink(missing_ok=True)
-    show_comparison(forecaster.comparison_, json, model=str(output))
-    if not json:
-        print(f"Model: {output}")

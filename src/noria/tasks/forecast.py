@@ -249,7 +249,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
                 title="fnn",
                 window=window,
                 trained_on=self.trained_on_["data_sha256"],
-                checkpoint=checkpoint and checkpoint.with_name(checkpoint.name + "-fnn"),
+                checkpoint=checkpoint and self.checkpoints(checkpoint)[1],
                 resume=resume,
                 log_dir=log_dir and log_dir / "fnn",
                 progress=progress,
@@ -425,6 +425,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             cutoff=np.concatenate(cutoffs),
             y=np.concatenate(actual),
         )
+
+    def checkpoints(self, checkpoint: Path) -> list[Path]:
+        """The files that `fit` may have made for a checkpoint."""
+        return [checkpoint, checkpoint.with_name(checkpoint.name + "-fnn")]
 
     def save(self, path: Path | str) -> None:
         """Write the model file.

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 namespace noria {
 
@@ -153,6 +154,31 @@ void stack_scan(const StackInputs<T>& inputs, const StackOutputs<T>& outputs);
 template <class T>
 void stack_scan_backward(const StackInputs<T>& inputs, const LayerResults<T>* results, const T* saved,
                          const T* grad_y, const StackGradients<T>& gradients);
+
+// B streams that advance together, a step a call; no step allocates. One thread at a time may use it.
+template <class T>
+class Stepper {
+ public:
+  // Of the inputs, batch, layers and packed count, which must outlive the stepper; no masks. The states start
+  // at zero.
+  explicit Stepper(const StackInputs<T>& inputs);
+  ~Stepper();
+  Stepper(Stepper&&) noexcept;
+  Stepper& operator=(Stepper&&) noexcept;
+
+  // x (B, I) → y (B, H of the last layer).
+  void step(const T* x, T* y);
+  // The same bits as with x of zeros and, in row b, a one at index[b], 0..I-1; reads one column of W.
+  void step_index(const int64_t* index, T* y);
+
+  // For every layer (B, H) each: h, and c for the LSTM.
+  void set_state(const T* const (*state)[2]);
+  void get_state(T* const (*state)[2]);
+
+ private:
+  struct Everything;
+  std::unique_ptr<Everything> all_;
+};
 
 // y (rows, outputs) = x (rows, inputs) · weight (outputs, inputs)ᵀ + bias (outputs) or null.
 template <class T>

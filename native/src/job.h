@@ -71,6 +71,7 @@ struct ForwardLayer {
 template <class T>
 struct ForwardJob : Job {
   const T* x;
+  const int64_t* index;  // (B, T) instead of x, which is then 1 at this place and 0 elsewhere; or null
   ForwardLayer<T>* layers;
   const T* packed;     // by the caller, or null
   int64_t block_rows;  // input products are made for blocks of about so many rows
@@ -120,7 +121,9 @@ struct Kernels {
   int64_t (*packed_size)(const LayerInputs<T>& inputs);
   void (*pack)(const LayerInputs<T>& inputs, T* packed);
   int64_t (*layout_forward)(ForwardJob<T>& job, T* block);
-  void (*forward)(const ForwardJob<T>& job, int part);
+  void (*start_forward)(const ForwardJob<T>& job, int part);   // packs, unless packed; reads the states
+  void (*run_forward)(const ForwardJob<T>& job, int part);     // all steps
+  void (*finish_forward)(const ForwardJob<T>& job, int part);  // hands the states over
   int64_t (*layout_backward)(BackwardJob<T>& job, T* block);
   void (*backward)(const BackwardJob<T>& job, int part);
   int64_t (*linear_room)(int64_t inputs, int64_t outputs);

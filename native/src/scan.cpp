@@ -55,6 +55,27 @@ void pack_panels(const LayerInputs<T>& in, Range panels, T* to) {
     }
 }
 
+// gates[row] = bias + column index[row] of W_ih: the bits of the product with an x of zeros and a one.
+template <class T, class CellType>
+void select_input(const ForwardJob<T>& job, int64_t first, int64_t last, Range rows, T* gates) {
+  constexpr int G = CellType::gates, S = CellType::slots, K = CellType::kept, W = width<T>;
+  const ForwardLayer<T>& layer = job.layers[0];
+  const int64_t panels = panels_of<T>(layer.in.hidden);
+  for (int64_t t = first; t < last; ++t)
+    for (int64_t s = 0; s < job.active[t]; ++s) {
+      const int64_t row = job.offset[t] - job.offset[first] + s;
+      if (row < rows.first || row >= rows.last) continue;
+      for (int64_t panel = 0; panel < panels; ++panel) {
+        const T* column = layer.packed_ih + (panel * layer.in.input + job.index[job.at(s, t)]) * G * W;
+        for (int slot = 0; slot < S; ++slot) {
+          const Vector<T> bias = load(layer.bias + (panel * S + slot) * W);
+          store(gates + ((row * panels + panel) * K + slot) * W,
+                slot < G ? bias + load(column + slot * W) : bias);
+        }
+      }
+    }
+}
+
 // gates[row] = bias + W_ih · x[row] for the steps [first, last) of the block, which parts share evenly.
 template <class T, class CellType>
 void multiply_input(const ForwardJob<T>& job, int64_t first, int64_t last, int part, T* gates) {
@@ -63,6 +84,7 @@ void multiply_input(const ForwardJob<T>& job, int64_t first, int64_t last, int p
   const int64_t input = layer.in.input, panels = panels_of<T>(layer.in.hidden);
   const int64_t block_first = job.offset[first];
   const Range rows = share(job.offset[last] - block_first, part, job.parts);
+  if (job.index) return select_input<T, CellType>(job, first, last, rows, gates);
   for (int64_t t = first; t < last; ++t) {
     const int64_t start = job.offset[t] - block_first;
     for (int64_t s = 0; s < job.active[t]; ++s)
@@ -289,11 +311,14 @@ int64_t layout_forward(ForwardJob<T>& job, T* block) {
 }
 
 template <class T>
-void forward(const ForwardJob<T>& job, int part) {
+void start_forward(const ForwardJob<T>& job, int part) {
   for (int64_t l = 0; l < job.layer_count; ++l)
     with_cell<T>(job.layers[l].in.cell, [&]<class C>() { start<T, C>(job, l, part); });
   job.barrier->wait();
+}
 
+template <class T>
+void run_forward(const ForwardJob<T>& job, int part) {
   const Range rows = rows_of(job, part);
   for (int64_t first = 0, last = 0; first < job.steps; first = last) {
     while (last < job.steps && job.offset[last] - job.offset[first] < job.block_rows) ++last;
@@ -316,6 +341,10 @@ void forward(const ForwardJob<T>& job, int part) {
       }
     job.barrier->wait();
   }
+}
+
+template <class T>
+void finish_forward(const ForwardJob<T>& job, int part) {
   for (int64_t l = 0; l < job.layer_count; ++l)
     with_cell<T>(job.layers[l].in.cell, [&]<class C>() { hand_over_states<T, C>(job, l, part); });
 }
@@ -328,7 +357,11 @@ template void pack<float>(const LayerInputs<float>&, float*);
 template void pack<double>(const LayerInputs<double>&, double*);
 template int64_t layout_forward<float>(ForwardJob<float>&, float*);
 template int64_t layout_forward<double>(ForwardJob<double>&, double*);
-template void forward<float>(const ForwardJob<float>&, int);
-template void forward<double>(const ForwardJob<double>&, int);
+template void start_forward<float>(const ForwardJob<float>&, int);
+template void run_forward<float>(const ForwardJob<float>&, int);
+template void finish_forward<float>(const ForwardJob<float>&, int);
+template void start_forward<double>(const ForwardJob<double>&, int);
+template void run_forward<double>(const ForwardJob<double>&, int);
+template void finish_forward<double>(const ForwardJob<double>&, int);
 
 }  // namespace noria::NORIA_TARGET

@@ -163,11 +163,11 @@ def scan_stack(
     batch, time, inputs = x.shape
     checked = _checked_layers(layers, x.dtype, inputs, batch)
     x = np.ascontiguousarray(x)
-    state = _checked_states("state", checked, state, x.dtype, batch)
+    state = checked_states("state", checked, state, x.dtype, batch)
     lengths = None if lengths is None else check_lengths(lengths, batch, time)
-    ys, final, gates = _SCAN[str(x.dtype)](_arguments(checked), x, _lists(state), lengths, save)
+    ys, final, gates = _SCAN[str(x.dtype)](arguments(checked), x, lists(state), lengths, save)
     saved = SavedStack(checked, x, state, lengths, tuple(ys), gates) if save else None
-    return StackScan(ys[-1], _tuples(final), saved)
+    return StackScan(ys[-1], tuples(final), saved)
 
 
 def scan_stack_backward(
@@ -190,16 +190,16 @@ def scan_stack_backward(
     dtype = saved.x.dtype
     batch, time, hidden = saved.ys[-1].shape
     grad_y = dense("grad_y", grad_y, dtype, ("B", batch), ("T", time), ("H", hidden))
-    grad_state = _checked_states("grad_state", saved.layers, grad_state, dtype, batch)
+    grad_state = checked_states("grad_state", saved.layers, grad_state, dtype, batch)
     x, found = _BACKWARD[str(dtype)](
-        _arguments(saved.layers),
+        arguments(saved.layers),
         saved.x,
-        _lists(saved.state),
+        lists(saved.state),
         saved.lengths,
         list(saved.ys),
         saved.gates,
         grad_y,
-        _lists(grad_state),
+        lists(grad_state),
     )
     gradients = tuple(
         LayerGradients(
@@ -231,7 +231,7 @@ def pack_stack(layers: Sequence[StackLayer]) -> PackedStack:
             raise KernelError(f"layer {index} has a mask: a packed stack runs without")
     first = layers[0].weight_ih if layers else _NOTHING
     checked = _checked_layers(layers, first.dtype, first.shape[-1], 0)
-    return PackedStack(checked, _PACK[str(first.dtype)](_arguments(checked)))
+    return PackedStack(checked, _PACK[str(first.dtype)](arguments(checked)))
 
 
 def scan_stack_packed(
@@ -260,13 +260,13 @@ def scan_stack_packed(
         raise KernelError(f"x is {x.dtype}, but the weights are {dtype}")
     batch, time, _ = x.shape
     ys, final, _ = _SCAN_PACKED[str(dtype)](
-        _arguments(packed.layers),
+        arguments(packed.layers),
         packed.weights,
         np.ascontiguousarray(x),
-        _lists(_checked_states("state", packed.layers, state, dtype, batch)),
+        lists(checked_states("state", packed.layers, state, dtype, batch)),
         None if lengths is None else check_lengths(lengths, batch, time),
     )
-    return StackScan(ys[-1], _tuples(final), None)
+    return StackScan(ys[-1], tuples(final), None)
 
 
 _NOTHING = np.empty((0, 0))
@@ -334,7 +334,7 @@ def _checked_layer(
     )
 
 
-def _checked_states(
+def checked_states(
     name: str,
     layers: tuple[StackLayer, ...],
     state: Sequence[Sequence[Array]],
@@ -356,7 +356,7 @@ def _checked_states(
     )
 
 
-def _arguments(layers: tuple[StackLayer, ...]) -> list[_native._Layer]:
+def arguments(layers: tuple[StackLayer, ...]) -> list[_native._Layer]:
     return [
         (
             CELLS[layer.cell],
@@ -373,9 +373,9 @@ def _arguments(layers: tuple[StackLayer, ...]) -> list[_native._Layer]:
     ]
 
 
-def _lists(state: tuple[tuple[Array, ...], ...]) -> list[list[Array]]:
+def lists(state: tuple[tuple[Array, ...], ...]) -> list[list[Array]]:
     return [list(part) for part in state]
 
 
-def _tuples(state: list[list[Array]]) -> tuple[tuple[Array, ...], ...]:
+def tuples(state: list[list[Array]]) -> tuple[tuple[Array, ...], ...]:
     return tuple(tuple(part) for part in state)

@@ -35,6 +35,7 @@ struct ScanInputs {
   const int64_t* lengths;  // (B), each 0..T, or null: all T
   const T* mask;           // (B, H) or null: multiplies h(t-1) in the recurrent product only
   const T* packed;         // from pack(), which then stands for weights and biases in scan(); or null
+  bool int8 = false;       // float only: pack weights, or has packed them, as integers with a scale a row
 };
 
 template <class T>
@@ -58,7 +59,7 @@ template <class T>
 int64_t saved_size(const ScanInputs<T>& inputs);
 
 // Weights and biases in the order scan() reads them: packed_size() elements, 64-byte aligned. Of the inputs,
-// cell, recurrence, the sizes I and H, weights and biases count.
+// cell, recurrence, the sizes I and H, weights, biases and int8 count.
 template <class T>
 int64_t packed_size(const ScanInputs<T>& inputs);
 template <class T>
@@ -104,7 +105,8 @@ struct StackInputs {
   const int64_t* lengths;  // (B), each 0..T, or null: all T
   int64_t layer_count;     // at least 1
   const LayerInputs<T>* layers;
-  const T* packed;  // from stack_pack(), which then stands for weights and biases in stack_scan(); or null
+  const T* packed;    // from stack_pack(), which then stands for weights and biases in stack_scan(); or null
+  bool int8 = false;  // as above
 };
 
 template <class T>

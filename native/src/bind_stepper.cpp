@@ -75,8 +75,8 @@ constexpr double multiplications_worth_a_release = 2e5;
 template <class T>
 class BoundStepper {
  public:
-  BoundStepper(const std::vector<Layer<T>>& layers, Input<T> packed, int64_t batch)
-      : packed_(packed), stepper_(inputs_of(StackArguments<T>(layers), packed, batch)) {
+  BoundStepper(const std::vector<Layer<T>>& layers, Input<T> packed, bool int8, int64_t batch)
+      : packed_(packed), stepper_(inputs_of(StackArguments<T>(layers), packed, int8, batch)) {
     double multiplications = 0;
     for (const auto& [cell, carries_state, hidden, weight_ih, bias_ih, bias_hh, weight_hh, recurrent_mask,
                       input_mask] : layers) {
@@ -146,10 +146,12 @@ class BoundStepper {
     std::atomic<bool>& taken_;
   };
 
-  static StackInputs<T> inputs_of(StackArguments<T>&& arguments, const Input<T>& packed, int64_t batch) {
+  static StackInputs<T> inputs_of(StackArguments<T>&& arguments, const Input<T>& packed, bool int8,
+                                  int64_t batch) {
     StackInputs<T> inputs = arguments.inputs(nullptr, {}, std::nullopt);
     inputs.batch = batch;
     inputs.packed = packed.data();
+    inputs.int8 = int8;
     return inputs;
   }
 
@@ -179,7 +181,7 @@ class BoundStepper {
 template <class T>
 void bind(nb::module_& module, const char* name) {
   nb::class_<BoundStepper<T>>(module, name)
-      .def(nb::init<const std::vector<Layer<T>>&, Input<T>, int64_t>())
+      .def(nb::init<const std::vector<Layer<T>>&, Input<T>, bool, int64_t>())
       .def("step", &BoundStepper<T>::step, nb::arg("x"), nb::arg("out") = nb::none())
       .def("step_index", &BoundStepper<T>::step_index, nb::arg("index"), nb::arg("out") = nb::none())
       .def("state", &BoundStepper<T>::state)

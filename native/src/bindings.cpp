@@ -72,7 +72,7 @@ nb::tuple bound_scan(int cell, int recurrence, bool reverse, Input<T> x, Input<T
 
 template <class T>
 Output<T> bound_pack(int cell, int recurrence, int64_t hidden, Input<T> weight_ih,
-                     std::optional<Input<T>> weight_hh, Input<T> bias_ih, Input<T> bias_hh) {
+                     std::optional<Input<T>> weight_hh, Input<T> bias_ih, Input<T> bias_hh, bool int8) {
   ScanInputs<T> inputs{};
   inputs.cell = Cell(cell);
   inputs.recurrence = Recurrence(recurrence);
@@ -81,14 +81,15 @@ Output<T> bound_pack(int cell, int recurrence, int64_t hidden, Input<T> weight_i
   inputs.weight_hh = weight_hh ? weight_hh->data() : nullptr;
   inputs.bias_ih = bias_ih.data();
   inputs.bias_hh = bias_hh.data();
+  inputs.int8 = int8;
   Output<T> packed = new_array<T>({size_t(packed_size(inputs))});
   pack(inputs, packed.data());
   return packed;
 }
 
 template <class T>
-nb::tuple bound_scan_packed(int cell, int recurrence, bool reverse, Input<T> x, Input<T> packed, Input<T> h,
-                            std::optional<Input<T>> c, std::optional<Lengths> lengths) {
+nb::tuple bound_scan_packed(int cell, int recurrence, bool reverse, Input<T> x, Input<T> packed, bool int8,
+                            Input<T> h, std::optional<Input<T>> c, std::optional<Lengths> lengths) {
   ScanInputs<T> inputs{};
   inputs.cell = Cell(cell);
   inputs.recurrence = Recurrence(recurrence);
@@ -96,6 +97,7 @@ nb::tuple bound_scan_packed(int cell, int recurrence, bool reverse, Input<T> x, 
   inputs.reverse = reverse;
   inputs.x = x.data();
   inputs.packed = packed.data();
+  inputs.int8 = int8;
   inputs.state[0] = h.data();
   inputs.state[1] = c ? c->data() : nullptr;
   inputs.lengths = lengths ? lengths->data() : nullptr;
@@ -167,9 +169,10 @@ nb::tuple bound_scan_stack(std::vector<Layer<T>> layers, Input<T> x, std::vector
 }
 
 template <class T>
-Output<T> bound_pack_stack(std::vector<Layer<T>> layers) {
+Output<T> bound_pack_stack(std::vector<Layer<T>> layers, bool int8) {
   StackArguments<T> arguments(layers);
-  const StackInputs<T> inputs = arguments.inputs(nullptr, {}, std::nullopt);
+  StackInputs<T> inputs = arguments.inputs(nullptr, {}, std::nullopt);
+  inputs.int8 = int8;
   Output<T> packed = new_array<T>({size_t(stack_packed_size(inputs))});
   stack_pack(inputs, packed.data());
   return packed;
@@ -177,11 +180,12 @@ Output<T> bound_pack_stack(std::vector<Layer<T>> layers) {
 
 // The layers give kinds and sizes; their weights are taken from `packed`.
 template <class T>
-nb::tuple bound_scan_stack_packed(std::vector<Layer<T>> layers, Input<T> packed, Input<T> x,
+nb::tuple bound_scan_stack_packed(std::vector<Layer<T>> layers, Input<T> packed, bool int8, Input<T> x,
                                   std::vector<std::vector<Input<T>>> state, std::optional<Lengths> lengths) {
   StackArguments<T> arguments(layers);
   StackInputs<T> inputs = arguments.inputs(&x, state, lengths);
   inputs.packed = packed.data();
+  inputs.int8 = int8;
   return run_stack(inputs, false);
 }
 

@@ -81,7 +81,8 @@ struct StackArguments {
             .lengths = lengths ? lengths->data() : nullptr,
             .layer_count = int64_t(layers.size()),
             .layers = layers.data(),
-            .packed = nullptr};
+            .packed = nullptr,
+            .int8 = false};
   }
 };
 

@@ -97,7 +97,8 @@ struct StackOfOne {
               .lengths = in.lengths,
               .layer_count = 1,
               .layers = &layer,
-              .packed = in.packed} {}
+              .packed = in.packed,
+              .int8 = in.int8} {}
   StackOfOne(const StackOfOne&) = delete;
   StackOfOne& operator=(const StackOfOne&) = delete;
 
@@ -116,15 +117,15 @@ int64_t stack_saved_size(const StackInputs<T>& in) {
 template <class T>
 int64_t stack_packed_size(const StackInputs<T>& in) {
   int64_t size = 0;
-  for (int64_t l = 0; l < in.layer_count; ++l) size += kernels<T>().packed_size(in.layers[l]);
+  for (int64_t l = 0; l < in.layer_count; ++l) size += kernels<T>().packed_size(in.layers[l], in.int8);
   return size;
 }
 
 template <class T>
 void stack_pack(const StackInputs<T>& in, T* packed) {
   for (int64_t l = 0; l < in.layer_count; ++l) {
-    kernels<T>().pack(in.layers[l], packed);
-    packed += kernels<T>().packed_size(in.layers[l]);
+    kernels<T>().pack(in.layers[l], in.int8, packed);
+    packed += kernels<T>().packed_size(in.layers[l], in.int8);
   }
 }
 
@@ -140,12 +141,14 @@ void stack_scan(const StackInputs<T>& in, const StackOutputs<T>& outputs) {
   ForwardJob<T> job{};
   job.layers = layers.data();
   job.packed = in.packed;
+  job.int8 = in.int8;
   clear_padding(in, layers.back().in.hidden, layers.back().out.y);
-  run<T>(in, job, kernels<T>().layout_forward, +[](const ForwardJob<T>& the, int part) {
-    kernels<T>().start_forward(the, part);
-    kernels<T>().run_forward(the, part);
-    kernels<T>().finish_forward(the, part);
-  });
+  run<T>(
+      in, job, kernels<T>().layout_forward, +[](const ForwardJob<T>& the, int part) {
+        kernels<T>().start_forward(the, part);
+        kernels<T>().run_forward(the, part);
+        kernels<T>().finish_forward(the, part);
+      });
 }
 
 template <class T>

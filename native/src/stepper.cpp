@@ -34,6 +34,7 @@ struct Stepper<T>::Everything {
     }
     job.layers = layers.data();
     job.packed = in.packed;
+    job.int8 = in.int8;
     describe(in, plan, job);
     scratch = std::make_unique<Scratch<T>>(kernels<T>().layout_forward(job, nullptr));
     kernels<T>().layout_forward(job, scratch->data);

@@ -60,7 +60,7 @@ class Stepper:
         self.batch_size = batch_size
         self._packed = packed
         self._native = _STEPPER[packed.weights.dtype.name](
-            arguments(packed.layers), packed.weights, batch_size
+            arguments(packed.layers), packed.weights, packed.int8, batch_size
         )
         # the bound methods themselves: a call through Python would cost as much as a small step
         self.step = self._native.step

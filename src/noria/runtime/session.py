@@ -208,7 +208,7 @@ class Session:
         """
         outcomes = self._advance(states, [[event] for event in events])
         return [
-            outcome if outcome.error else dataclasses.replace(outcome, answer=outcome.answer[0])
+            outcome if outcome.error else Outcome(outcome.state, outcome.answer[0])
             for outcome in outcomes
         ]
 
@@ -257,10 +257,7 @@ class Session:
         whole = bool((lengths == steps).all())
         y, after = self.stepper.scan(x, self._unflatten(before), None if whole else lengths)
         network = _flatten(after)
-        sound = [
-            np.isfinite(own).all() and np.isfinite(outputs).all()
-            for own, outputs in zip(network, y, strict=True)
-        ]
+        sound = np.asarray(np.isfinite(network).all(axis=1) & np.isfinite(y).all(axis=(1, 2)))
         kept = []
         for row, index in enumerate(readings):
             if sound[row]:

@@ -135,8 +135,14 @@ class Edge:
 
         A connection that the wiring forbids has no parameter at all.
         """
+        rows, columns = self.shape
         if self.kind == "dense":
-            return (gates * self.shape[0], self.shape[1])
+            return (gates * rows, columns)
+        # counted without the mask, which a damaged model file could make as large as it likes
+        if self.kind == "diagonal":
+            return (gates, rows)
+        if self.kind == "off_diagonal":
+            return (gates, rows * columns - rows)
         return (gates, int(self.mask.sum()))
 
 

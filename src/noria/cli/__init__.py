@@ -20,7 +20,7 @@ from noria import __version__
 from noria.cli.arguments import Json, Level, MaybeOutput, check_output, integers
 from noria.cli.fit_classify import classify
 from noria.cli.fit_forecast import forecast
-from noria.cli.models import load_model
+from noria.cli.models import ask, load_model
 from noria.cli.tables import show_comparison
 from noria.errors import NoriaError, ResourceError, UsageError
 
@@ -99,11 +99,9 @@ def predict(
             raise UsageError(f"--output {output}: the name must end in .csv or .parquet")
     levels = None if level is None else integers("level", level)
     task, estimator = load_model(model)
-    if task == "forecast":
-        frame = estimator.predict(data, horizon=horizon, levels=levels)
-    else:
-        _refuse(task, horizon=horizon, level=levels)
-        frame = estimator.predict_frame(data)
+    # where scikit-learn wants an array of predict, predict_frame gives the table
+    method = getattr(estimator, "predict_frame", estimator.predict)
+    frame = ask(task, method, data, horizon=horizon, levels=levels)
     if output is None:
         sys.stdout.write(frame.write_ndjson() if json else frame.write_csv(datetime_format=_STAMP))
         return
@@ -140,11 +138,7 @@ def evaluate(
         Print one JSON object instead of a table.
     """
     task, estimator = load_model(model)
-    if task == "forecast":
-        comparison = estimator.evaluate(data, windows=1 if windows is None else windows)
-    else:
-        _refuse(task, windows=windows)
-        comparison = estimator.evaluate(data)
+    comparison = ask(task, estimator.evaluate, data, windows=windows)
     show_comparison(comparison, json, model=str(model))
 
 
@@ -195,13 +189,6 @@ def report(model: Path, /, *, output: MaybeOutput = None) -> None:
     check_output(page, model)
     write_report(model, page)
     print(page)
-
-
-def _refuse(task: str, **flags: object) -> None:
-    """Refuse what the model's task has no use for."""
-    for name, value in flags.items():
-        if value is not None:
-            raise UsageError(f"--{name} is of no use to a model for {task}")
 
 
 def _check_config(config: Path) -> None:

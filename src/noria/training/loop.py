@@ -172,7 +172,7 @@ def train(
     """
     accelerator = Accelerator(cpu=True)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
     run = _Run(model, optimizer)
     if resume and checkpoint is not None and checkpoint.exists():

@@ -24,7 +24,7 @@ def content_hash(text: str, arrays: Mapping[str, NDArray[Any]]) -> str:
         array = arrays[name]
         digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
         # the array's own memory: a copy of a large one would double what reading a file takes
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

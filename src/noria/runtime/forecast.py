@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -110,8 +111,14 @@ class ForecastStream:
         past, _, static = self._sizes
         wiring, seasons, levels = self.stepper.wiring, self._seasons, self._levels
         numbers = (self._horizon, *seasons, *levels, *self._wanted)
+        texts = [self._columns.time, self._columns.target, *self._columns.covariates]
+        texts += chain.from_iterable(self._events.categories.values())
         return (
-            all(isinstance(number, int) and 0 < number < 2**31 for number in numbers)
+            all(
+                isinstance(text, str)
+                for text in (*texts, *sum(self._events.categories.values(), ()))
+            )
+            and all(isinstance(number, int) and 0 < number < 2**31 for number in numbers)
             and list(seasons) == sorted(set(seasons))
             and set(self._wanted) <= set(levels)
             and self._scaler.mean.shape == self._scaler.deviation.shape == (sum(self._sizes),)

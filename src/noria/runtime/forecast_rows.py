@@ -25,6 +25,9 @@ _DAY = 86_400_000_000
 _LONGEST_GAP = 10_000
 """Steps that may lie between two rows."""
 
+_LARGEST = 1e200
+"""Of a target: one that is taken must leave room for all that is added up after it."""
+
 _FARTHEST = 2**62
 """No timestamp of a stream is farther from 1970, in microseconds or steps."""
 
@@ -186,6 +189,11 @@ class RowReader:
     def _take(self, rows: Rows, event: Mapping[str, Any]) -> None:
         time = self._events.time(event)
         target = self._events.target(event)
+        if abs(target) > _LARGEST:
+            raise DataError(
+                f"column {self._columns.target!r}: {target:g} is so large that differences would"
+                " overflow; correct it or give null"
+            )
         observed = not np.isnan(target)
         past = self._events.covariates(event, self._columns.past)
         static = self._events.covariates(event, self._columns.static)

@@ -1,14 +1,17 @@
-"""Results as a dataframe of the kind that the user works with."""
+"""What readers and writers of dataframes share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import narwhals as nw
 import numpy as np
 
-__all__ = ["frame_like"]
+from noria.errors import DataError
+
+__all__ = ["frame_like", "no_column"]
 
 
 def frame_like(data: Any, columns: Mapping[str, Any]) -> Any:
@@ -25,6 +28,19 @@ def frame_like(data: Any, columns: Mapping[str, Any]) -> Any:
         for name, values in columns.items()
     }
     return nw.from_dict(series).to_native()
+
+
+def no_column(name: str, column: str, header: Sequence[str]) -> DataError:
+    """Say that a column is not there, for raising.
+
+    >>> print(no_column("a.csv", "lable", ["text", "label"]))
+    a.csv: there is no column 'lable' (did you mean 'label'?); the columns are text, label
+    """
+    close = difflib.get_close_matches(column, header, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    return DataError(
+        f"{name}: there is no column {column!r}{hint}; the columns are {', '.join(header)}"
+    )
 
 
 def _plain(values: Any) -> Any:

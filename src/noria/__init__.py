@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from noria.network import Network
     from noria.tasks.classify import SequenceClassifier
     from noria.tasks.forecast import Forecaster
+    from noria.tasks.language import LanguageModel
     from noria.wiring import Wiring
 
 __version__ = "0.1.0"
@@ -24,6 +25,7 @@ __all__ = [
     "LSTM",
     "RNN",
     "Forecaster",
+    "LanguageModel",
     "Network",
     "NoriaError",
     "SequenceClassifier",
@@ -36,6 +38,7 @@ _HOME = {
     "LSTM": "noria.cells",
     "RNN": "noria.cells",
     "Forecaster": "noria.tasks.forecast",
+    "LanguageModel": "noria.tasks.language",
     "Network": "noria.network",
     "NoriaError": "noria.errors",
     "SequenceClassifier": "noria.tasks.classify",

@@ -17,9 +17,11 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Toml
 
 from noria import __version__
-from noria.cli.arguments import Json, Level, MaybeOutput, check_output, integers
+from noria.cli.arguments import Flag, Json, Level, MaybeOutput, check_output, integers
 from noria.cli.fit_classify import classify
 from noria.cli.fit_forecast import forecast
+from noria.cli.fit_language import language
+from noria.cli.generate import generate
 from noria.cli.models import load_model
 from noria.cli.tables import show_comparison
 from noria.errors import NoriaError, ResourceError, UsageError
@@ -44,6 +46,8 @@ fit_app = App(name="fit", help="Train a model on your data.")
 app.command(fit_app)
 fit_app.command(forecast)
 fit_app.command(classify)
+fit_app.command(language)
+app.command(generate)
 
 
 @app.meta.default
@@ -101,6 +105,8 @@ def predict(
     task, estimator = load_model(model)
     if task == "forecast":
         frame = estimator.predict(data, horizon=horizon, levels=levels)
+    elif task == "language":
+        raise UsageError(f"{model} is a language model: noria generate writes with it")
     else:
         _refuse(task, horizon=horizon, level=levels)
         frame = estimator.predict_frame(data)
@@ -124,24 +130,32 @@ def evaluate(
     /,
     *,
     windows: int | None = None,
+    adapt: Flag = False,
     json: Json = False,
 ) -> None:
-    """Compare a model with its rivals at the end of each series, or on labelled cases.
+    """Compare a model with its rivals on data that tells what was right.
 
     Parameters
     ----------
     model
         Model file.
     data
-        History and what came after it in one file, or labelled cases.
+        History and what came after it in one file, labelled cases, or text.
     windows
         Horizons to forecast at the end of each series; 1 if left out. Of a forecaster alone.
+    adapt
+        Also let the network go on learning as it reads. Of a language model alone.
     json
         Print one JSON object instead of a table.
     """
     task, estimator = load_model(model)
+    if task != "language":
+        _refuse(task, adapt=adapt or None)
     if task == "forecast":
         comparison = estimator.evaluate(data, windows=1 if windows is None else windows)
+    elif task == "language":
+        _refuse(task, windows=windows)
+        comparison = estimator.evaluate(data, adapt=adapt)
     else:
         _refuse(task, windows=windows)
         comparison = estimator.evaluate(data)
@@ -162,7 +176,7 @@ def info(model: Path, /, *, json: Json = False) -> None:
     from noria.runtime import read_model
 
     file = read_model(model)
-    document = {key: value for key, value in file.document.items() if key != "exhibits"}
+    document = {key: value for key, value in file.document.items() if key not in ("exhibits", "tokenizer")}
     if json:
         print(jsonlib.dumps({"sha256": file.sha256, **document}))
         return

@@ -114,7 +114,8 @@ class LanguageModule(nn.Module):
         self.dropout = dropout
         self.embedding_dropout = embedding_dropout
         self.embedding = nn.Embedding(plan.vocabulary_size, plan.embedding_size)
-        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        if plan.tied:  # as the output's weights it had better begin small
+            nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         self.network = Network.from_wiring(
             plan.wiring, dropout=dropout, recurrent_dropout=recurrent_dropout
         )

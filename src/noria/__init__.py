@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from noria.cells import GRU, LSTM, RNN
     from noria.errors import NoriaError
     from noria.network import Network
+    from noria.runtime import Session
     from noria.tasks.classify import SequenceClassifier
     from noria.tasks.forecast import Forecaster
     from noria.tasks.language import LanguageModel
@@ -29,6 +30,7 @@ __all__ = [
     "Network",
     "NoriaError",
     "SequenceClassifier",
+    "Session",
     "Wiring",
     "__version__",
 ]
@@ -42,6 +44,7 @@ _HOME = {
     "Network": "noria.network",
     "NoriaError": "noria.errors",
     "SequenceClassifier": "noria.tasks.classify",
+    "Session": "noria.runtime",
     "Wiring": "noria.wiring",
 }
 

@@ -7,7 +7,8 @@
     │   ├── KernelError     a configuration the native core does not run
     │   └── MissingExtraError   an optional library is not installed
     ├── DataError           the user's data is not what it should be          exit 3
-    ├── ModelFileError      a model file, state or checkpoint is damaged or foreign  exit 3
+    ├── ModelFileError      a model file or checkpoint is damaged or foreign  exit 3
+    ├── StateError          a stream's saved state is damaged or another model's      exit 3
     └── ResourceError       out of memory, disk or another resource           exit 4
 
 A message says what was wrong, where, and what to do about it.
@@ -23,6 +24,7 @@ __all__ = [
     "NoriaError",
     "ResourceError",
     "ShapeError",
+    "StateError",
     "UsageError",
     "WiringError",
 ]
@@ -67,7 +69,13 @@ class DataError(NoriaError, ValueError):
 
 
 class ModelFileError(NoriaError, ValueError):
-    """A model file, saved state or checkpoint is damaged, truncated or foreign."""
+    """A model file or checkpoint is damaged, truncated or foreign."""
+
+    exit_code = 3
+
+
+class StateError(NoriaError, ValueError):
+    """A stream's saved state is damaged, truncated, or belongs to another model."""
 
     exit_code = 3
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from noria.cells import Cell, State, make_cell
-from noria.errors import ShapeError, UsageError, WiringError
+from noria.errors import ModelFileError, ShapeError, UsageError, WiringError
 from noria.feedback import Feedback
 from noria.network.scan import Backend, StackLayer, linear, scan, scan_stack
 from noria.network.weights import LayerWeights
+from noria.runtime import read_model, write_model
+from noria.runtime.stepper import check_weights
 from noria.shapes import expect_shape
 from noria.wiring import CellShape, Wiring
 
@@ -89,11 +93,40 @@ class Network(nn.Module):
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         backend: Backend = "auto",
-    ) -> Network:
+    ) -> Self:
         """A network with fresh weights for a wiring, such as one read from a model file."""
         network = cls.__new__(cls)
         network._build(wiring, dropout, recurrent_dropout, backend)
         return network
+
+    def save(self, path: Path | str) -> None:
+        """Write a model file of the task "network", which `noria stream` and a session open.
+
+        Wiring and weights are kept; dropout and backend, which only training minds, are not.
+
+        Raises:
+            ResourceError: if the disk does not take it.
+        """
+        weights = {name: p.detach().cpu().numpy() for name, p in self.named_parameters()}
+        write_model(Path(path), {"task": "network", "wiring": self.wiring.to_dict()}, weights)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read a model file that `save` wrote; the network is in evaluation mode.
+
+        Raises:
+            ModelFileError: if it is missing, damaged, or of another task.
+        """
+        file = read_model(path)
+        if file.task != "network":
+            raise ModelFileError(f"{path} is a model for {file.task}, not a plain network")
+        check_weights(file.wiring, file.weights)
+        network = cls.from_wiring(file.wiring)
+        network.to(torch.from_numpy(file.weights["layers.0.weight_ih"]).dtype)
+        with torch.no_grad():
+            for name, parameter in network.named_parameters():
+                parameter.copy_(torch.from_numpy(file.weights[name]))
+        return network.eval()
 
     def _build(
         self, wiring: Wiring, dropout: float, recurrent_dropout: float, backend: Backend

@@ -1,5 +1,16 @@
-"""Running trained models without torch: the model file."""
+"""Running trained models without torch: the model file, and sessions that stream."""
 
 from noria.runtime.model_file import ModelFile, plain_value, read_model, write_model
+from noria.runtime.session import Outcome, Session, StreamState
+from noria.runtime.stepper import NetworkStepper
 
-__all__ = ["ModelFile", "plain_value", "read_model", "write_model"]
+__all__ = [
+    "ModelFile",
+    "NetworkStepper",
+    "Outcome",
+    "Session",
+    "StreamState",
+    "plain_value",
+    "read_model",
+    "write_model",
+]

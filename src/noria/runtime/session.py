@@ -1,0 +1,335 @@
+"""Sessions: a trained model that takes one event at a time, forever, in constant memory.
+
+A `Session` holds a model; a `StreamState` is what one stream of events has left behind so far. The
+state is a value: stepping makes a new one and leaves the old one as it was, so whoever keeps states
+commits the new one or drops it. What a task's events and answers are is its own affair
+(`StreamTask`); the network, the batching, the bytes and the containment of bad numbers are here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noria.errors import DataError, ModelFileError, NoriaError, UsageError
+from noria.runtime.model_file import ModelFile, read_model
+from noria.runtime.plain import PlainStream
+from noria.runtime.state_bytes import read_state, write_state
+from noria.runtime.stepper import NetworkState, NetworkStepper
+
+__all__ = ["Outcome", "Session", "StreamState", "StreamTask"]
+
+Array = NDArray[Any]
+
+_PIECE = 256
+"""Events of one stream that are fed in one native call."""
+
+_TASKS: dict[str, type[StreamTask]] = {"network": PlainStream}
+
+
+class Reading(Protocol):
+    """Events of one stream as the network's inputs.
+
+    Attributes:
+        x: Inputs, shape (T, I); an event may take several steps, or none.
+        last: Index of each event's last step, shape (E,); -1 where there is none yet.
+    """
+
+    @property
+    def x(self) -> Array: ...
+    @property
+    def last(self) -> NDArray[np.int64]: ...
+
+
+class StreamTask(Protocol):
+    """What a task does around its network: events into inputs, outputs into answers.
+
+    A task's memory is what it must remember of a stream besides the network's state. It is a value
+    that nothing changes.
+    """
+
+    stepper: NetworkStepper
+
+    def __init__(self, model: ModelFile) -> None:
+        """Open a model; raises ModelFileError where it is not what its task needs."""
+
+    def start(self) -> Any:
+        """The memory of a fresh stream."""
+
+    def read(self, memory: Any, events: Sequence[Any]) -> Any:
+        """Events as a `Reading`, which may carry more for `answer`; raises DataError."""
+
+    def answer(self, readings: Sequence[Any], outputs: Sequence[Array]) -> list[Any]:
+        """For each stream its new memory and the answers to its events.
+
+        Args:
+            readings: What `read` gave, a stream each.
+            outputs: The network's output after each event's last step, shape (E, O) each.
+        """
+
+    def memory_to_bytes(self, memory: Any) -> bytes:
+        """The memory as bytes."""
+
+    def memory_from_bytes(self, data: bytes) -> Any:
+        """The memory back; raises StateError where the bytes are none."""
+
+    def describe(self) -> dict[str, Any]:
+        """JSON schemas of an `event` and of an `answer`."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StreamState:
+    """What a stream has left behind: a value, made by a `Session` and never changed.
+
+    Attributes:
+        network: States of all layers side by side, shape (S,).
+        memory: What the task remembers besides.
+    """
+
+    network: Array
+    memory: Any
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came of one event: a new state and an answer, or an error and neither.
+
+    Attributes:
+        state: The stream's state after the event; None after an error.
+        answer: Plain JSON values.
+        error: Why the event was refused; None if it was not.
+    """
+
+    state: StreamState | None = None
+    answer: Any = None
+    error: NoriaError | None = None
+
+
+class Session:
+    """A model that streams; one session serves any number of streams.
+
+    Open one with `Session.open`. It holds no stream's state, and may be used from several threads.
+
+    Args:
+        model: A model file's content.
+
+    Attributes:
+        model: The model; `model.sha256` is what a saved state names.
+        stepper: Its network.
+
+    Raises:
+        UsageError: if the model's task or network cannot stream.
+        ModelFileError: if the file is not what its task needs.
+    """
+
+    def __init__(self, model: ModelFile) -> None:
+        if model.task not in _TASKS:
+            raise UsageError(
+                f"a model for {model.task} cannot stream; one for {' or '.join(_TASKS)} can"
+            )
+        self.model = model
+        try:
+            self._task = _TASKS[model.task](model)
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+            if isinstance(error, NoriaError):
+                raise
+            raise ModelFileError(f"the model file is damaged: {error!r}") from error
+        self.stepper = self._task.stepper
+        self._zeros = _flatten(self.stepper.zero_state(1))
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """Read a model file and pack its weights.
+
+        Raises:
+            ModelFileError: if it is missing, damaged or not Noria's.
+            UsageError: if the model cannot stream, as a bidirectional one.
+        """
+        model = read_model(path)
+        try:
+            return cls(model)
+        except (ModelFileError, UsageError) as error:
+            raise type(error)(f"{path}: {error}") from error
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the model."""
+        return self.model.sha256
+
+    @property
+    def task(self) -> str:
+        """The model's task."""
+        return self.model.task
+
+    def start(self) -> StreamState:
+        """A fresh stream."""
+        return StreamState(self._zeros[0], self._task.start())
+
+    def step(self, state: StreamState, event: Any) -> tuple[StreamState, Any]:
+        """Take one event of one stream.
+
+        Args:
+            state: The stream so far; it stays as it is.
+            event: Plain JSON values; see `describe`.
+
+        Returns:
+            The stream's new state, and the answer.
+
+        Raises:
+            DataError: if the event is not what it should be; the old state stays valid.
+        """
+        (outcome,) = self.step_batch([state], [event])
+        if outcome.error is not None:
+            raise outcome.error
+        assert outcome.state is not None
+        return outcome.state, outcome.answer
+
+    def step_batch(self, states: Sequence[StreamState], events: Sequence[Any]) -> list[Outcome]:
+        """Take one event of each of several streams, all in one native call.
+
+        The bits are those of `step`: no stream depends on which others are in the batch.
+
+        Args:
+            states: The streams so far, B; they stay as they are.
+            events: An event for each.
+
+        Returns:
+            For each a new state and an answer, or the error of its event alone.
+        """
+        outcomes = self._advance(states, [[event] for event in events])
+        return [
+            outcome if outcome.error else dataclasses.replace(outcome, answer=outcome.answer[0])
+            for outcome in outcomes
+        ]
+
+    def feed(self, state: StreamState, events: Sequence[Any]) -> tuple[StreamState, list[Any]]:
+        """Take a chunk of one stream's events, to the same bits as stepping through it.
+
+        Args:
+            state: The stream so far; it stays as it is.
+            events: The events, in order.
+
+        Returns:
+            The stream's new state, and an answer to each event.
+
+        Raises:
+            DataError: if an event is not what it should be; none of the chunk counts then.
+        """
+        answers: list[Any] = []
+        for first in range(0, len(events), _PIECE):
+            (outcome,) = self._advance([state], [events[first : first + _PIECE]])
+            if outcome.error is not None:
+                raise outcome.error
+            assert outcome.state is not None
+            state = outcome.state
+            answers += outcome.answer
+        return state, answers
+
+    def _advance(
+        self, states: Sequence[StreamState], chunks: Sequence[Sequence[Any]]
+    ) -> list[Outcome]:
+        """A chunk of events of each stream; the outcomes' answers are lists."""
+        outcomes: list[Outcome] = [Outcome()] * len(states)
+        readings: dict[int, Any] = {}
+        for index, (state, events) in enumerate(zip(states, chunks, strict=True)):
+            try:
+                readings[index] = self._task.read(state.memory, events)
+            except DataError as error:
+                outcomes[index] = Outcome(error=error)
+        if not readings:
+            return outcomes
+        lengths = np.array([len(reading.x) for reading in readings.values()])
+        x = np.zeros((len(lengths), lengths.max(), self.stepper.wiring.input_size), self._dtype)
+        for row, reading in zip(x, readings.values(), strict=True):
+            row[: len(reading.x)] = reading.x
+        before = np.stack([states[index].network for index in readings])
+        even = bool((lengths == lengths[0]).all())
+        y, after = self.stepper.scan(x, self._unflatten(before), None if even else lengths)
+        network = _flatten(after)
+        sound: NDArray[np.bool_] = np.isfinite(network).all(axis=1)
+        sound &= np.isfinite(y).all(axis=(1, 2))
+        kept = []
+        for row, index in enumerate(readings):
+            if sound[row]:
+                kept.append((row, index))
+            else:
+                outcomes[index] = Outcome(error=DataError(_OVERFLOW))
+        answered = self._task.answer(
+            [readings[index] for _, index in kept],
+            [y[row, readings[index].last] for row, index in kept],
+        )
+        for (row, index), (memory, answers) in zip(kept, answered, strict=True):
+            outcomes[index] = Outcome(StreamState(_frozen(network[row].copy()), memory), answers)
+        return outcomes
+
+    def state_to_bytes(self, state: StreamState) -> bytes:
+        """A stream's state as bytes, to go on from in another process.
+
+        They carry the model's hash and a checksum, and hold no pickle.
+        """
+        task = self._task.memory_to_bytes(state.memory)
+        return write_state(self.model.sha256, state.network, task)
+
+    def state_from_bytes(self, data: bytes) -> StreamState:
+        """The state that `state_to_bytes` wrote.
+
+        Raises:
+            StateError: if it is damaged, truncated, or another model's.
+        """
+        network, task = read_state(self.model.sha256, self._zeros[0], data)
+        return StreamState(_frozen(network), self._task.memory_from_bytes(task))
+
+    def hidden(self, state: StreamState) -> dict[str, Array]:
+        """What the network remembers, by layer and state, such as "layers.0.h": shape (H,)."""
+        layers = self.stepper.wiring.layers
+        return {
+            f"layers.{index}.{name}": array[0]
+            for index, (layer, part) in enumerate(
+                zip(layers, self._unflatten(state.network[None]), strict=True)
+            )
+            for name, array in zip(layer.states, part, strict=True)
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """What an event holds and what an answer holds.
+
+        Returns:
+            `task`, and JSON schemas under `event` and `answer`.
+        """
+        return {"task": self.task, **self._task.describe()}
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        return self.stepper.dtype
+
+    def _unflatten(self, network: Array) -> NetworkState:
+        """States side by side, shape (B, S), as the network takes them."""
+        parts, first = [], 0
+        for layer in self.stepper.wiring.layers:
+            own = []
+            for _ in layer.states:
+                own.append(network[:, first : first + layer.hidden_size])
+                first += layer.hidden_size
+            parts.append(tuple(own))
+        return tuple(parts)
+
+
+_OVERFLOW = (
+    "the event drove the network out of the range of its numbers; it was not taken: check the"
+    " event's values"
+)
+
+
+def _flatten(state: NetworkState) -> Array:
+    """States of all layers side by side, shape (B, S)."""
+    return np.concatenate([array for part in state for array in part], axis=1)
+
+
+def _frozen(array: Array) -> Array:
+    array.setflags(write=False)
+    return array

@@ -176,7 +176,8 @@ def info(model: Path, /, *, json: Json = False) -> None:
     from noria.runtime import read_model
 
     file = read_model(model)
-    document = {key: value for key, value in file.document.items() if key not in ("exhibits", "tokenizer")}
+    long = ("exhibits", "tokenizer")
+    document = {key: value for key, value in file.document.items() if key not in long}
     if json:
         print(jsonlib.dumps({"sha256": file.sha256, **document}))
         return

@@ -66,9 +66,7 @@ def generate(
         generator = TextGenerator.from_document(file.document, file.weights)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{model} is damaged: {error}") from error
-    pieces = generator.stream(
-        prompt, sampling, length=length, condition=condition, samples=samples
-    )
+    pieces = generator.stream(prompt, sampling, length=length, condition=condition, samples=samples)
     if samples == 1 and not json:
         sys.stdout.write(prompt)
         for (text,) in pieces:

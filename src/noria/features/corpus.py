@@ -67,9 +67,7 @@ class Corpus:
 
     def _take(self, indices: Sequence[int]) -> Corpus:
         conditions = self.conditions and [self.conditions[index] for index in indices]
-        return replace(
-            self, texts=[self.texts[index] for index in indices], conditions=conditions
-        )
+        return replace(self, texts=[self.texts[index] for index in indices], conditions=conditions)
 
     def encode(self, tokenizer: Tokenizer) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """All texts as one stream of tokens.
@@ -83,7 +81,7 @@ class Corpus:
             return encoded[0], np.ones(len(encoded[0]), np.bool_)
         pieces, counted = [], []
         end = np.array([tokenizer.END])
-        conditions = self.conditions or [None] * len(encoded)
+        conditions: Sequence[str | None] = self.conditions or [None] * len(encoded)
         for ids, condition in zip(encoded, conditions, strict=True):
             given = prompt_tokens(tokenizer, "", condition)
             pieces += [given, ids, end]
@@ -143,7 +141,7 @@ def read_corpus(
         conditions = None if condition is None else table.columns[condition]
         corpus = Corpus(table.name, table.columns[text], conditions)
     else:
-        corpus = Corpus(str(source), [read_text(source, encoding)], whole=True)
+        corpus = Corpus(str(source), [read_text(Path(source), encoding)], whole=True)
     if condition is not None and corpus.conditions is None:
         raise UsageError(f"{corpus.name}: plain text has no column {condition!r}; give a table")
     if whole is not None and corpus.whole != whole:

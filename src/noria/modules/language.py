@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,7 +63,7 @@ class LanguagePlan:
         if tied and cutoffs:
             raise UsageError("tied weights and an adaptive softmax exclude each other: drop one")
         ends = [*cutoffs, vocabulary_size]
-        if cutoffs and (ends[0] < 1 or any(a >= b for a, b in zip(ends, ends[1:], strict=False))):
+        if cutoffs and (ends[0] < 1 or any(a >= b for a, b in itertools.pairwise(ends))):
             raise UsageError(
                 f"cutoffs {', '.join(map(str, cutoffs))}: they must rise and stay below the"
                 f" vocabulary's {vocabulary_size} tokens"

@@ -67,6 +67,8 @@ figcaption b { color: var(--ink); }
   margin: .6rem 0; list-style: none; }
 .keys i { display: inline-block; width: 1.6rem; height: .8rem; margin-right: .4rem;
   vertical-align: middle; }
+pre.sample { margin: .3rem 0; padding: .6rem .8rem; background: var(--soft); font-size: .82rem;
+  white-space: pre-wrap; overflow-wrap: anywhere; max-height: 18rem; overflow-y: auto; }
 code { font-size: .88em; overflow-wrap: anywhere; }
 svg.wiring { display: block; margin: .5rem auto; }
 @media (max-width: 40rem) {

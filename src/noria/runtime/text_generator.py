@@ -98,9 +98,7 @@ class TextGenerator:
         else:
             tokens = prompt_tokens(tokenizer, prompt, condition)
         writers = [_Writer(tokenizer, after_text=bool(prompt.strip())) for _ in range(samples)]
-        steps = generate(
-            self._stepper, tokens, sampling, samples=samples, forbidden=forbidden
-        )
+        steps = generate(self._stepper, tokens, sampling, samples=samples, forbidden=forbidden)
         for number, chosen in enumerate(steps, 1):
             ids = chosen.tolist()
             last = number == length

@@ -8,12 +8,12 @@ weights on a window of tokens, and counts of n-grams smoothed by Kneser and Ney'
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
@@ -25,17 +25,12 @@ from noria.modules.language import LanguageModule, LanguagePlan
 from noria.runtime import plain_value, read_model, write_model
 from noria.runtime.language import LanguageStepper, Sampling
 from noria.runtime.text_generator import TextGenerator
-from noria.training.language import (
-    LanguageRecipe,
-    TrainedLanguage,
-    checkpoint_of,
-    feed_forward_plan,
-    train_language,
-)
+from noria.training.language import LanguageRecipe, feed_forward_plan, train_language
 from noria.training.language_scores import LanguageComparison, LanguageScore
 from noria.training.loop import TrainingConfig
 from noria.training.ngram import KneserNey
-from noria.training.streams import Stream, StreamObjective, adapting_loss, stream_loss
+from noria.training.streams import StreamObjective, adapting_loss, stream_loss
+from noria.training.trained import Trained, TrainingRun, checkpoint_of
 
 __all__ = ["LANGUAGE_BASELINES", "LanguageModel"]
 
@@ -45,7 +40,7 @@ _ROUNDS, _FEWEST_STEPS, _VALIDATIONS = 10, 400, 20
 _SAMPLE_TOKENS = 200
 _WINDOWS = {"character": 16, "byte": 16}
 _ORDERS = {"character": 6, "byte": 6, "word": 3, "space": 3}
-_ADAPTING = {"learning_rate": 1e-4, "decay": 1e-3}
+_ADAPTING_RATE, _ADAPTING_DECAY = 1e-4, 1e-3
 
 
 class LanguageModel(BaseEstimator):  # type: ignore[misc]
@@ -231,14 +226,10 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
             "vocabulary": len(self.tokenizer_),
             "data_sha256": learned.sha256(),
         }
-        recipe = self._recipe(len(training[0]))
-        common: dict[str, Any] = {
-            "trained_on": self.trained_on_["data_sha256"],
-            "checkpoint": checkpoint,
-            "resume": resume,
-            "log_dir": log_dir,
-            "progress": progress,
-        }
+        data_sha256 = self.trained_on_["data_sha256"]
+        run = TrainingRun(data_sha256, checkpoint, resume, log_dir, progress)
+        recipe = self._recipe()
+        config = self._training(len(training[0]))
         plan = LanguagePlan.build(
             len(self.tokenizer_),
             self.cell,
@@ -255,16 +246,17 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
             training,
             validation,
             recipe,
+            config,
+            run,
             title="network",
             sample=lambda module: self._sample(module, called_up),
-            **common,
         )
         self.fnn_ = None
         if "fnn" in self.baselines:
             window = _WINDOWS.get(self.tokens, 5)
             rival = feed_forward_plan(plan, window, self.network_.module.parameter_count)
             self.fnn_ = train_language(
-                rival, training, validation, recipe, title="fnn", **common
+                rival, training, validation, recipe, config, run, title="fnn"
             )
         self.kneser_ney_ = None
         if "kneser_ney" in self.baselines:
@@ -389,7 +381,9 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
             self.whole_ = document["whole"]
             self.tokenizer_ = Tokenizer.from_dict(document["tokenizer"])
             parts = {
-                name: TrainedLanguage.from_document(part, under(f"{name}."))
+                name: Trained.read(
+                    LanguageModule(LanguagePlan.from_dict(part["plan"])), part, under(f"{name}.")
+                )
                 for name, part in document["parts"].items()
             }
             self.network_, self.fnn_ = parts["network"], parts.get("fnn")
@@ -424,7 +418,9 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
         if adapt:
             started = time.monotonic()
             module = self.network_.module
-            loss = adapting_loss(module, stream, **_ADAPTING)
+            loss = adapting_loss(
+                module, stream, learning_rate=_ADAPTING_RATE, decay=_ADAPTING_DECAY
+            )
             scores.append(
                 self._score("network, adapting", loss, common, module.parameter_count, started)
             )
@@ -476,14 +472,19 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
         if unknown:
             names = ", ".join(LANGUAGE_BASELINES)
             raise UsageError(f"baseline {sorted(unknown)[0]!r} is none of {names}")
-        self._recipe(1)
+        self._training(1)
 
-    def _recipe(self, tokens: int) -> LanguageRecipe:
+    def _recipe(self) -> LanguageRecipe:
+        settings = self._settings()
+        names = [field.name for field in dataclasses.fields(LanguageRecipe)]
+        return LanguageRecipe(**{name: settings[name] for name in names})
+
+    def _training(self, tokens: int) -> TrainingConfig:
         steps = self.steps
         if steps is None:
             round_ = StreamObjective.steps_a_round(tokens, self.batch_size, self.stretch)
             steps = max(_FEWEST_STEPS, _ROUNDS * round_)
-        training = TrainingConfig(
+        return TrainingConfig(
             steps=steps,
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
@@ -495,16 +496,6 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
             optimizer=self.optimizer,
             schedule=self.schedule,
             average_after=self.average_after,
-        )
-        return LanguageRecipe(
-            training,
-            self.batch_size,
-            self.stretch,
-            dropout=self.dropout,
-            embedding_dropout=self.embedding_dropout,
-            recurrent_dropout=self.recurrent_dropout,
-            activation_penalty=self.activation_penalty,
-            temporal_penalty=self.temporal_penalty,
         )
 
     def _settings(self) -> dict[str, Any]:

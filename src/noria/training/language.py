@@ -1,29 +1,18 @@
-"""Training a language model and its feed-forward rival, and keeping what it takes to use them."""
+"""Training a language model and its feed-forward rival."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import torch
-from numpy.typing import NDArray
 
 from noria.modules.language import LanguageModule, LanguagePlan
-from noria.training.loop import History, TrainingConfig, train
-from noria.training.progress import watching
+from noria.training.loop import TrainingConfig
 from noria.training.streams import Stream, StreamObjective
+from noria.training.trained import Trained, TrainingRun, matching_size
 
-__all__ = [
-    "LanguageRecipe",
-    "TrainedLanguage",
-    "checkpoint_of",
-    "feed_forward_plan",
-    "train_language",
-]
+__all__ = ["LanguageRecipe", "feed_forward_plan", "train_language"]
 
 _LARGEST_RIVAL = 8192
 
@@ -33,7 +22,6 @@ class LanguageRecipe:
     """How a language model is trained.
 
     Attributes:
-        training: For the loop.
         batch_size: Rows of the stream that are read side by side.
         stretch: Tokens of a row in a batch.
         dropout: See `LanguageModule`.
@@ -43,7 +31,6 @@ class LanguageRecipe:
         temporal_penalty: See `StreamObjective`.
     """
 
-    training: TrainingConfig
     batch_size: int
     stretch: int
     dropout: float = 0.0
@@ -51,48 +38,6 @@ class LanguageRecipe:
     recurrent_dropout: float = 0.0
     activation_penalty: float = 0.0
     temporal_penalty: float = 0.0
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainedLanguage:
-    """A trained language model.
-
-    Attributes:
-        module: In evaluation mode.
-        history: The course of its training.
-    """
-
-    module: LanguageModule
-    history: History
-
-    def document(self) -> dict[str, Any]:
-        """All but the weights, as plain JSON values."""
-        return {
-            "plan": self.module.plan.to_dict(),
-            "history": dataclasses.asdict(self.history),
-        }
-
-    def weights(self) -> dict[str, NDArray[Any]]:
-        """Weights by name, as numpy arrays."""
-        return {name: p.detach().numpy() for name, p in self.module.named_parameters()}
-
-    @classmethod
-    def from_document(
-        cls, document: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]
-    ) -> TrainedLanguage:
-        """Read what `document` and `weights` gave.
-
-        Raises:
-            KeyError, TypeError, ValueError: if they do not fit together.
-        """
-        module = LanguageModule(LanguagePlan.from_dict(document["plan"]))
-        with torch.no_grad():
-            for name, parameter in module.named_parameters():
-                value = weights[name]
-                if value.shape != tuple(parameter.shape):
-                    raise ValueError(f"weight {name} has shape {value.shape}")
-                parameter.copy_(torch.from_numpy(value))
-        return cls(module.eval(), History(**document["history"]))
 
 
 def feed_forward_plan(plan: LanguagePlan, window: int, parameters: int) -> LanguagePlan:
@@ -121,22 +66,8 @@ def feed_forward_plan(plan: LanguagePlan, window: int, parameters: int) -> Langu
             window=window,
         )
 
-    def excess(hidden_size: int) -> int:
-        with torch.device("meta"):
-            return LanguageModule(build(hidden_size)).parameter_count - parameters
-
-    low, high = 1, _LARGEST_RIVAL  # the number of weights grows with the size
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if excess(middle) >= 0 else (middle + 1, high)
-    if low > 1 and -excess(low - 1) < excess(low):
-        low -= 1
-    return build(low)
-
-
-def checkpoint_of(checkpoint: Path, title: str) -> Path:
-    """Where a part's checkpoint is."""
-    return checkpoint.with_name(f"{checkpoint.name}-{title}")
+    size = matching_size(lambda size: LanguageModule(build(size)), parameters, _LARGEST_RIVAL)
+    return build(size)
 
 
 def train_language(
@@ -144,15 +75,12 @@ def train_language(
     training: Stream,
     validation: Stream,
     recipe: LanguageRecipe,
+    config: TrainingConfig,
+    run: TrainingRun,
     *,
     title: str,
-    trained_on: str = "",
-    checkpoint: Path | None = None,
-    resume: bool = False,
-    log_dir: Path | None = None,
-    progress: bool = False,
     sample: Callable[[LanguageModule], str] | None = None,
-) -> TrainedLanguage:
+) -> Trained[LanguageModule]:
     """Train a language model.
 
     Args:
@@ -160,15 +88,12 @@ def train_language(
         training: The stream to learn.
         validation: The stream to stop by.
         recipe: How to train.
-        title: For the progress bar and the checkpoint; part of its identity.
-        trained_on: Hash of the data; part of the checkpoint's identity.
-        checkpoint: Where to keep the state of the training; None for none.
-        resume: Go on from the checkpoint, if there is one.
-        log_dir: Folder for TensorBoard's event files.
-        progress: Draw a bar on standard error where that is a terminal.
+        config: For the loop.
+        run: What all trainings of a fit have in common.
+        title: See `TrainingRun.train`.
         sample: What the model has to show after a validation.
     """
-    torch.manual_seed(recipe.training.seed)
+    torch.manual_seed(config.seed)
     module = LanguageModule(
         plan,
         dropout=recipe.dropout,
@@ -183,19 +108,7 @@ def train_language(
         stretch=recipe.stretch,
         activation_penalty=recipe.activation_penalty,
         temporal_penalty=recipe.temporal_penalty,
-        seed=recipe.training.seed,
+        seed=config.seed,
     )
-    identity = json.dumps([title, trained_on, plan.to_dict(), dataclasses.asdict(recipe)])
-    logs = log_dir and log_dir / title
-    with watching(title, log_dir=logs, bar=progress) as on_update:
-        history = train(
-            module,
-            objective,
-            recipe.training,
-            fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
-            checkpoint=checkpoint and checkpoint_of(checkpoint, title),
-            resume=resume,
-            on_update=on_update,
-            sample=None if sample is None else (lambda: sample(module)),
-        )
-    return TrainedLanguage(module, history)
+    show = None if sample is None else (lambda: sample(module))
+    return run.train(title, module, objective, config, recipe, show)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,7 @@ class KneserNey:
             part = probability[len(probability) - len(found) :]
             mixed = (seen + discount * kind * part) / np.maximum(total, 1)
             part[known] = mixed[known]
-        return -np.log(probability)
+        return np.asarray(-np.log(probability))
 
     def _grams(self, tokens: NDArray[np.int64], n: int) -> NDArray[np.int64]:
         """Every n tokens in a row as one integer, shape (N − n + 1,)."""

@@ -133,7 +133,8 @@ def adapting_loss(
     """What a text costs a model that goes on learning as it reads (dynamic evaluation).
 
     After every stretch the weights go down its gradient, each in units of the root of its mean
-    square so far, and a little back towards where they began. The module itself stays as it is.
+    square so far (and a tenth of its matrix's), and a little back towards where they began. The
+    module itself stays as it is.
 
     Args:
         module: The language model.
@@ -166,10 +167,10 @@ def adapting_loss(
             for weight, gradient, square, first in zip(
                 weights, gradients, squares, origin, strict=True
             ):
-                square += (gradient.square() - square) / number
-                scale = square.sqrt() + 1e-8 + square.mean().sqrt() * 0.1
-                weight -= learning_rate * gradient / scale
-                weight += decay * (first - weight)
+                square.add_((gradient.square() - square) / number)
+                scale = square.sqrt() + 0.1 * square.mean().sqrt() + 1e-8
+                weight.sub_(learning_rate * gradient / scale)
+                weight.add_(decay * (first - weight))
     return total / max(int(foretold[1:].sum()), 1)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from noria.tasks.classify import SequenceClassifier
     from noria.tasks.forecast import Forecaster
     from noria.tasks.language import LanguageModel
+    from noria.tasks.translate import Translator
     from noria.wiring import Wiring
 
 __version__ = "0.1.0"
@@ -31,6 +32,7 @@ __all__ = [
     "NoriaError",
     "SequenceClassifier",
     "Session",
+    "Translator",
     "Wiring",
     "__version__",
 ]
@@ -45,6 +47,7 @@ _HOME = {
     "NoriaError": "noria.errors",
     "SequenceClassifier": "noria.tasks.classify",
     "Session": "noria.runtime",
+    "Translator": "noria.tasks.translate",
     "Wiring": "noria.wiring",
 }
 

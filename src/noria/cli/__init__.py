@@ -21,8 +21,9 @@ from noria.cli.arguments import Flag, Json, Level, MaybeOutput, check_output, in
 from noria.cli.fit_classify import classify
 from noria.cli.fit_forecast import forecast
 from noria.cli.fit_language import language
+from noria.cli.fit_translate import translate
 from noria.cli.generate import generate
-from noria.cli.models import load_model
+from noria.cli.models import ask, load_model
 from noria.cli.tables import show_comparison
 from noria.errors import NoriaError, ResourceError, UsageError
 
@@ -47,6 +48,7 @@ app.command(fit_app)
 fit_app.command(forecast)
 fit_app.command(classify)
 fit_app.command(language)
+fit_app.command(translate)
 app.command(generate)
 
 
@@ -77,16 +79,18 @@ def predict(
     output: MaybeOutput = None,
     horizon: int | None = None,
     level: Level = None,
+    n_best: int | None = None,
     json: Json = False,
 ) -> None:
-    """Say what comes next, or of which class each case is: CSV, JSON lines or a file.
+    """Say what comes next, of which class each case is, or what it is in another language.
 
     Parameters
     ----------
     model
         Model file.
     data
-        The data to go on from or to classify, with the columns the model was trained on.
+        The data to go on from or to classify, with the columns the model was trained on; or text
+        to translate, a sentence a line.
     output
         A .csv or .parquet file to write; standard output if left out.
     horizon
@@ -94,6 +98,8 @@ def predict(
     level
         Levels of the intervals in %, separated by commas; as trained if left out. Of a forecaster
         alone.
+    n_best
+        Translations of each sentence, the best first. Of a translator alone.
     json
         Print one JSON object a line.
     """
@@ -103,13 +109,13 @@ def predict(
             raise UsageError(f"--output {output}: the name must end in .csv or .parquet")
     levels = None if level is None else integers("level", level)
     task, estimator = load_model(model)
-    if task == "forecast":
-        frame = estimator.predict(data, horizon=horizon, levels=levels)
-    elif task == "language":
-        raise UsageError(f"{model} is a language model: noria generate writes with it")
-    else:
-        _refuse(task, horizon=horizon, level=levels)
-        frame = estimator.predict_frame(data)
+    # where scikit-learn wants an array of predict, predict_frame gives the table
+    names = [name for name in ("predict_frame", "predict") if hasattr(estimator, name)]
+    if not names:
+        raise UsageError(f"a model for {task} does not predict: noria generate writes with it")
+    frame = ask(
+        task, getattr(estimator, names[0]), data, horizon=horizon, levels=levels, n_best=n_best
+    )
     if output is None:
         sys.stdout.write(frame.write_ndjson() if json else frame.write_csv(datetime_format=_STAMP))
         return
@@ -131,6 +137,7 @@ def evaluate(
     *,
     windows: int | None = None,
     adapt: Flag = False,
+    reference: Path | None = None,
     json: Json = False,
 ) -> None:
     """Compare a model with its rivals on data that tells what was right.
@@ -140,25 +147,25 @@ def evaluate(
     model
         Model file.
     data
-        History and what came after it in one file, labelled cases, or text.
+        History and what came after it in one file, labelled cases, text, or pairs of texts.
     windows
         Horizons to forecast at the end of each series; 1 if left out. Of a forecaster alone.
     adapt
         Also let the network go on learning as it reads. Of a language model alone.
+    reference
+        Right translations, line by line, where the data does not hold both. Of a translator alone.
     json
         Print one JSON object instead of a table.
     """
     task, estimator = load_model(model)
-    if task != "language":
-        _refuse(task, adapt=adapt or None)
-    if task == "forecast":
-        comparison = estimator.evaluate(data, windows=1 if windows is None else windows)
-    elif task == "language":
-        _refuse(task, windows=windows)
-        comparison = estimator.evaluate(data, adapt=adapt)
-    else:
-        _refuse(task, windows=windows)
-        comparison = estimator.evaluate(data)
+    comparison = ask(
+        task,
+        estimator.evaluate,
+        data,
+        windows=windows,
+        adapt=adapt or None,
+        reference=reference,
+    )
     show_comparison(comparison, json, model=str(model))
 
 
@@ -210,13 +217,6 @@ def report(model: Path, /, *, output: MaybeOutput = None) -> None:
     check_output(page, model)
     write_report(model, page)
     print(page)
-
-
-def _refuse(task: str, **flags: object) -> None:
-    """Refuse what the model's task has no use for."""
-    for name, value in flags.items():
-        if value is not None:
-            raise UsageError(f"--{name} is of no use to a model for {task}")
 
 
 def _check_config(config: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Literal
 
@@ -16,8 +15,8 @@ from noria.cli.arguments import (
     integers,
     split_list,
 )
+from noria.cli.fitting import fit_and_save
 from noria.cli.models import task_class
-from noria.cli.tables import show_comparison
 
 __all__ = ["language"]
 
@@ -185,24 +184,15 @@ def language(
         checkpoint_every=checkpoint_every,
         seed=seed,
     )
-    checkpoint = output.with_name(output.name + ".checkpoint")
-    checkpoints = model.checkpoints(checkpoint)
-    if resume and not any(file.exists() for file in checkpoints):
-        print(f"noria: no checkpoint {checkpoints[0]}; training from the start", file=sys.stderr)
-    model.fit(
+    fit_and_save(
+        model,
         data,
+        output,
+        resume=resume,
+        json=json,
         test=test,
         text=text,
         condition=condition,
         encoding=encoding,
-        checkpoint=checkpoint,
-        resume=resume,
         log_dir=log_dir,
-        progress=True,
     )
-    model.save(output)
-    for leftover in checkpoints:
-        leftover.unlink(missing_ok=True)
-    show_comparison(model.comparison_, json, model=str(output))
-    if not json:
-        print(f"Model: {output}")

@@ -12,12 +12,15 @@ if TYPE_CHECKING:
     from noria.training.class_scores import ClassComparison
     from noria.training.comparison import Comparison
     from noria.training.language_scores import LanguageComparison
+    from noria.training.translation import TranslationComparison
 
 __all__ = ["show_comparison"]
 
 
 def show_comparison(
-    comparison: Comparison | ClassComparison | LanguageComparison | None, json: bool, **about: str
+    comparison: Comparison | ClassComparison | LanguageComparison | TranslationComparison | None,
+    json: bool,
+    **about: str,
 ) -> None:
     """Print a comparison.
 
@@ -45,14 +48,17 @@ def show_comparison(
     from rich.console import Console
 
     from noria.training.class_scores import ClassComparison
+    from noria.training.comparison import Comparison
     from noria.training.language_scores import LanguageComparison
 
     if isinstance(comparison, ClassComparison):
         table = _classes(comparison)
     elif isinstance(comparison, LanguageComparison):
         table = _languages(comparison)
-    else:
+    elif isinstance(comparison, Comparison):
         table = _forecasts(comparison)
+    else:
+        table = _translations(comparison)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
     for note in comparison.notes:
         print(note)
@@ -102,6 +108,20 @@ def _languages(comparison: LanguageComparison) -> Table:
             f"{score.loss:.4f}",
             f"{score.perplexity:.4g}",
             f"{score.bits_per_character:.4f}",
+            str(score.parameters),
+            f"{score.seconds:.1f}",
+        )
+    return table
+
+
+def _translations(comparison: TranslationComparison) -> Table:
+    table = _table(f"{comparison.sentences} held-out sentences", ["BLEU", "chrF", "sentences/s"])
+    for score in comparison.scores:
+        table.add_row(
+            score.model,
+            f"{score.bleu:.2f}",
+            f"{score.chrf:.2f}",
+            f"{score.sentences_per_second:.4g}",
             str(score.parameters),
             f"{score.seconds:.1f}",
         )

@@ -37,6 +37,11 @@ class Translation:
     target: tuple[str, ...]
     alignment: NDArray[Any]
 
+    def links(self) -> str:
+        """Pairs of a source's token and of the translation's that looked at it most: "0-0 2-1"."""
+        looked = self.alignment.argmax(axis=1) if len(self.target) else []
+        return " ".join(f"{source}-{target}" for target, source in enumerate(looked))
+
 
 class TextTranslator:
     """Translates texts by beam search.

@@ -14,17 +14,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from noria.errors import DataError, ModelFileError, UsageError
+from noria.errors import DataError, UsageError
 from noria.features.corpus import Corpus, read_corpus
 from noria.features.tokens import Tokenizer
 from noria.feedback import Feedback
 from noria.modules.language import LanguageModule, LanguagePlan
-from noria.runtime import plain_value, read_model, write_model
 from noria.runtime.language import LanguageStepper, Sampling
 from noria.runtime.text_generator import TextGenerator
+from noria.tasks.estimator import (
+    check_at_least_one,
+    check_baselines,
+    check_fitted,
+    check_shares,
+    check_training,
+    reading,
+    settings,
+    write_parts,
+)
 from noria.training.language import LanguageRecipe, feed_forward_plan, train_language
 from noria.training.language_scores import LanguageComparison, LanguageScore
 from noria.training.loop import TrainingConfig
@@ -314,7 +322,7 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
         Raises:
             DataError: if the data is not what it should be.
         """
-        self._check_fitted()
+        check_fitted(self)
         columns = self.columns_
         corpus = read_corpus(
             X, str(columns["text"]), columns["condition"], encoding, whole=self.whole_
@@ -331,30 +339,22 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
         Raises:
             ResourceError: if the disk does not take it.
         """
-        self._check_fitted()
-        parts = {"network": self.network_, "fnn": self.fnn_}
-        trained = {name: part for name, part in parts.items() if part is not None}
-        weights = {
-            f"{name}.{key}": value
-            for name, part in trained.items()
-            for key, value in part.weights().items()
-        }
+        check_fitted(self)
         counts = self.kneser_ney_
-        if counts is not None:
-            weights |= {f"kneser_ney.{name}": array for name, array in counts.arrays.items()}
         document = {
             "task": "language",
             "wiring": self.network_.module.plan.wiring.to_dict(),
-            "settings": self._settings(),
+            "settings": settings(self),
             "columns": self.columns_,
             "whole": self.whole_,
             "tokenizer": self.tokenizer_.to_dict(),
-            "parts": {name: part.document() for name, part in trained.items()},
             "order": None if counts is None else counts.order,
             "trained_on": self.trained_on_,
             "comparison": self.comparison_ and self.comparison_.to_dict(),
         }
-        write_model(Path(path), document, weights)
+        arrays = {} if counts is None else counts.arrays
+        kept = {f"kneser_ney.{name}": array for name, array in arrays.items()}
+        write_parts(path, document, {"network": self.network_, "fnn": self.fnn_}, kept)
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
@@ -363,39 +363,26 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
         Raises:
             ModelFileError: if it is missing, damaged, or of another task.
         """
-        file = read_model(path)
-        document = file.document
-        if file.task != "language":
-            raise ModelFileError(f"{path} is a model for {file.task}, not for language")
-
-        def under(prefix: str) -> dict[str, NDArray[Any]]:
-            return {
-                key.removeprefix(prefix): value
-                for key, value in file.weights.items()
-                if key.startswith(prefix)
-            }
-
-        try:
+        with reading(path, "language") as file:
+            document = file.document
             self = cls(**document["settings"])
             self.columns_ = document["columns"]
             self.whole_ = document["whole"]
             self.tokenizer_ = Tokenizer.from_dict(document["tokenizer"])
             parts = {
                 name: Trained.read(
-                    LanguageModule(LanguagePlan.from_dict(part["plan"])), part, under(f"{name}.")
+                    LanguageModule(LanguagePlan.from_dict(part["plan"])), part, file.part(name)
                 )
                 for name, part in document["parts"].items()
             }
             self.network_, self.fnn_ = parts["network"], parts.get("fnn")
             order = document["order"]
             self.kneser_ney_ = order and KneserNey(
-                len(self.tokenizer_), order, under("kneser_ney.")
+                len(self.tokenizer_), order, file.part("kneser_ney")
             )
             self.trained_on_ = document["trained_on"]
             comparison = document["comparison"]
             self.comparison_ = comparison and LanguageComparison.from_dict(comparison)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelFileError(f"{path} is damaged: {error}") from error
         return self
 
     def _compare(self, corpus: Corpus, *, adapt: bool = False) -> LanguageComparison:
@@ -440,7 +427,6 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
         return LanguageScore.of(name, loss, **common, parameters=parameters, seconds=seconds)
 
     def _generator(self, module: LanguageModule) -> TextGenerator:
-        self._check_fitted(tokenizer_only=True)
         weights = {name: p.detach().numpy() for name, p in module.named_parameters()}
         return TextGenerator(
             self.tokenizer_,
@@ -456,28 +442,22 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
         return "".join(text for (text,) in pieces)
 
     def _check_arguments(self) -> None:
-        at_least_one = ["embedding_size", "hidden_size", "num_layers", "batch_size", "stretch"]
-        for name in at_least_one + ["steps"] * (self.steps is not None):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}: it must be at least 1")
-        for name in ("embedding_dropout", "test_size"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}: from 0 up to, not including, 1")
-        if not 0 < self.validation_size < 1:
-            raise UsageError(f"validation_size is {self.validation_size}: between 0 and 1")
-        for name in ("weight_decay", "activation_penalty", "temporal_penalty"):
+        check_at_least_one(
+            self,
+            *("embedding_size", "hidden_size", "num_layers", "batch_size", "stretch", "steps"),
+        )
+        check_training(self)
+        check_shares(self, "embedding_dropout", "validation_size", "test_size")
+        check_baselines(self.baselines, LANGUAGE_BASELINES)
+        for name in ("activation_penalty", "temporal_penalty"):
             if not getattr(self, name) >= 0:
                 raise UsageError(f"{name} is {getattr(self, name)}: it must be 0 or more")
-        unknown = set(self.baselines) - set(LANGUAGE_BASELINES)
-        if unknown:
-            names = ", ".join(LANGUAGE_BASELINES)
-            raise UsageError(f"baseline {sorted(unknown)[0]!r} is none of {names}")
         self._training(1)
 
     def _recipe(self) -> LanguageRecipe:
-        settings = self._settings()
+        values = settings(self)
         names = [field.name for field in dataclasses.fields(LanguageRecipe)]
-        return LanguageRecipe(**{name: settings[name] for name in names})
+        return LanguageRecipe(**{name: values[name] for name in names})
 
     def _training(self, tokens: int) -> TrainingConfig:
         steps = self.steps
@@ -497,11 +477,3 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
             schedule=self.schedule,
             average_after=self.average_after,
         )
-
-    def _settings(self) -> dict[str, Any]:
-        """The arguments as plain JSON values."""
-        return {name: plain_value(value) for name, value in self.get_params(deep=False).items()}
-
-    def _check_fitted(self, *, tokenizer_only: bool = False) -> None:
-        if not hasattr(self, "tokenizer_" if tokenizer_only else "network_"):
-            raise UsageError("this LanguageModel is not fitted yet: call fit first")

@@ -21,14 +21,24 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from noria.errors import DataError, ModelFileError, UsageError
+from noria.errors import DataError, UsageError
+from noria.features.frames import frame_like
 from noria.features.text import read_lines, read_parallel
 from noria.features.tokens import Tokenizer
 from noria.feedback import Feedback
 from noria.modules.translate import TranslateModule, TranslatePlan
-from noria.runtime import plain_value, read_model, write_model
 from noria.runtime.text_translator import TextTranslator, Translation
 from noria.runtime.translation import TranslationStepper
+from noria.tasks.estimator import (
+    check_at_least_one,
+    check_baselines,
+    check_fitted,
+    check_shares,
+    check_training,
+    reading,
+    settings,
+    write_parts,
+)
 from noria.training.lexicon import Lexicon
 from noria.training.loop import TrainingConfig
 from noria.training.trained import Trained, TrainingRun, checkpoint_of
@@ -289,6 +299,43 @@ class Translator(BaseEstimator):  # type: ignore[misc]
         """
         return [best.text for best, *_ in self.translate_n_best(_read_sources(X, encoding))]
 
+    def predict_frame(self, X: Any, *, n_best: int = 1, encoding: str = "utf-8") -> Any:
+        """Translate sentences, as a dataframe.
+
+        Args:
+            X: The path of a text with a sentence a line; or a list of sentences.
+            n_best: Translations of each, at most `beam_size`.
+            encoding: Of the file.
+
+        Returns:
+            Columns: `line` from 1, `rank` from 1, `source`, `translation`, `score`, and
+            `alignment`: pairs such as 0-1 of a source's token and of the translation's that looked
+            at it most.
+
+        Raises:
+            DataError: if the file cannot be read.
+            UsageError: if `n_best` is more than `beam_size`.
+        """
+        sources = _read_sources(X, encoding)
+        rows = [
+            (line, rank, source, each)
+            for line, (source, found) in enumerate(
+                zip(sources, self.translate_n_best(sources, n_best), strict=True), 1
+            )
+            for rank, each in enumerate(found, 1)
+        ]
+        return frame_like(
+            X,
+            {
+                "line": [line for line, *_ in rows],
+                "rank": [rank for _, rank, *_ in rows],
+                "source": [source for *_, source, _ in rows],
+                "translation": [each.text for *_, each in rows],
+                "score": [each.score for *_, each in rows],
+                "alignment": [each.links() for *_, each in rows],
+            },
+        )
+
     def translate_n_best(self, texts: Sequence[str], n_best: int = 1) -> list[list[Translation]]:
         """The best few translations of each text, with scores and alignments.
 
@@ -299,24 +346,26 @@ class Translator(BaseEstimator):  # type: ignore[misc]
         Raises:
             UsageError: if `n_best` is more than `beam_size`.
         """
-        self._check_fitted()
+        check_fitted(self)
         return self._translator(self.network_.module).translate(
             texts, beam_size=self.beam_size, length_penalty=self.length_penalty, n_best=n_best
         )
 
-    def evaluate(self, X: Any, y: Any = None, *, encoding: str = "utf-8") -> TranslationComparison:
+    def evaluate(
+        self, X: Any, reference: Any = None, *, encoding: str = "utf-8"
+    ) -> TranslationComparison:
         """Compare with the rivals on pairs; nothing is trained.
 
         Args:
             X: As in `fit`.
-            y: As in `fit`.
+            reference: Its translations, as `y` of `fit`.
             encoding: Of the files.
 
         Raises:
             DataError: if the data is not what it should be.
         """
-        self._check_fitted()
-        return self._compare(_read_pairs((X, y), encoding))
+        check_fitted(self)
+        return self._compare(_read_pairs((X, reference), encoding))
 
     def checkpoints(self, checkpoint: Path) -> list[Path]:
         """The files that `fit` may have made for a checkpoint."""
@@ -328,28 +377,20 @@ class Translator(BaseEstimator):  # type: ignore[misc]
         Raises:
             ResourceError: if the disk does not take it.
         """
-        self._check_fitted()
-        parts = {"network": self.network_, "fnn": self.fnn_}
-        trained = {name: part for name, part in parts.items() if part is not None}
-        weights = {
-            f"{name}.{key}": value
-            for name, part in trained.items()
-            for key, value in part.weights().items()
-        }
-        if self.lexicon_ is not None:
-            weights |= {f"lexicon.{name}": array for name, array in self.lexicon_.arrays.items()}
+        check_fitted(self)
         document = {
             "task": "translate",
             "wiring": self.network_.module.plan.decoder.to_dict(),
-            "settings": self._settings(),
+            "settings": settings(self),
             "tokenizer": self.tokenizer_.to_dict(),
-            "parts": {name: part.document() for name, part in trained.items()},
             "lexicon": self.lexicon_ is not None,
             "trained_on": self.trained_on_,
             "exhibits": self.exhibits_,
             "comparison": self.comparison_ and self.comparison_.to_dict(),
         }
-        write_model(Path(path), document, weights)
+        arrays = {} if self.lexicon_ is None else self.lexicon_.arrays
+        kept = {f"lexicon.{name}": array for name, array in arrays.items()}
+        write_parts(path, document, {"network": self.network_, "fnn": self.fnn_}, kept)
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
@@ -358,50 +399,37 @@ class Translator(BaseEstimator):  # type: ignore[misc]
         Raises:
             ModelFileError: if it is missing, damaged, or of another task.
         """
-        file = read_model(path)
-        document = file.document
-        if file.task != "translate":
-            raise ModelFileError(f"{path} is a model for {file.task}, not for translate")
-
-        def under(prefix: str) -> dict[str, NDArray[Any]]:
-            return {
-                key.removeprefix(prefix): value
-                for key, value in file.weights.items()
-                if key.startswith(prefix)
-            }
-
-        try:
+        with reading(path, "translate") as file:
+            document = file.document
             self = cls(**document["settings"])
             self.tokenizer_ = Tokenizer.from_dict(document["tokenizer"])
             parts = {
                 name: Trained.read(
-                    TranslateModule(TranslatePlan.from_dict(part["plan"])), part, under(f"{name}.")
+                    TranslateModule(TranslatePlan.from_dict(part["plan"])), part, file.part(name)
                 )
                 for name, part in document["parts"].items()
             }
             self.network_, self.fnn_ = parts["network"], parts.get("fnn")
-            self.lexicon_ = Lexicon(under("lexicon.")) if document["lexicon"] else None
+            self.lexicon_ = Lexicon(file.part("lexicon")) if document["lexicon"] else None
             self.trained_on_ = document["trained_on"]
             self.exhibits_ = document["exhibits"]
             comparison = document["comparison"]
             self.comparison_ = comparison and TranslationComparison.from_dict(comparison)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelFileError(f"{path} is damaged: {error}") from error
         return self
 
     def _compare(self, pairs: Pairs) -> TranslationComparison:
         sources, references = [source for source, _ in pairs], [target for _, target in pairs]
         scores: list[TranslationScore] = []
-        signatures: dict[str, str] = {}
+        signatures: tuple[str, ...] = ()
 
         def add(
             name: str, parameters: int, trained_s: float, translate: Callable[[], list[str]]
         ) -> None:
+            nonlocal signatures
             started = time.monotonic()
             translations = translate()
             seconds = time.monotonic() - started
-            bleu, chrf, found = score_translations(translations, references)
-            signatures.update(found)
+            bleu, chrf, signatures = score_translations(translations, references)
             speed = len(pairs) / max(seconds, 1e-9)
             scores.append(
                 TranslationScore(name, bleu, chrf, parameters, trained_s + seconds, speed)
@@ -445,26 +473,21 @@ class Translator(BaseEstimator):  # type: ignore[misc]
         return TextTranslator(self.tokenizer_, stepper)
 
     def _check_arguments(self) -> None:
-        at_least_one = ["embedding_size", "hidden_size", "num_layers", "batch_size", "beam_size"]
-        for name in at_least_one + ["steps"] * (self.steps is not None):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}: it must be at least 1")
-        for name in ("label_smoothing", "validation_size", "test_size"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}: from 0 up to, not including, 1")
-        for name in ("weight_decay", "length_penalty"):
-            if not getattr(self, name) >= 0:
-                raise UsageError(f"{name} is {getattr(self, name)}: it must be 0 or more")
-        unknown = set(self.baselines) - set(TRANSLATE_BASELINES)
-        if unknown:
-            names = ", ".join(TRANSLATE_BASELINES)
-            raise UsageError(f"baseline {sorted(unknown)[0]!r} is none of {names}")
+        check_at_least_one(
+            self,
+            *("embedding_size", "hidden_size", "num_layers", "batch_size", "beam_size", "steps"),
+        )
+        check_training(self)
+        check_shares(self, "label_smoothing", "validation_size", "test_size")
+        check_baselines(self.baselines, TRANSLATE_BASELINES)
+        if not self.length_penalty >= 0:
+            raise UsageError(f"length_penalty is {self.length_penalty}: it must be 0 or more")
         self._training(1)
 
     def _recipe(self) -> TranslateRecipe:
-        settings = self._settings()
+        values = settings(self)
         names = [field.name for field in dataclasses.fields(TranslateRecipe)]
-        return TranslateRecipe(**{name: settings[name] for name in names})
+        return TranslateRecipe(**{name: values[name] for name in names})
 
     def _training(self, pairs: int) -> TrainingConfig:
         steps = self.steps
@@ -482,18 +505,10 @@ class Translator(BaseEstimator):  # type: ignore[misc]
             average_after=self.average_after,
         )
 
-    def _settings(self) -> dict[str, Any]:
-        """The arguments as plain JSON values."""
-        return {name: plain_value(value) for name, value in self.get_params(deep=False).items()}
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "network_"):
-            raise UsageError("this Translator is not fitted yet: call fit first")
-
 
 def _read_pairs(given: Any, encoding: str) -> Pairs:
     """Pairs from two files, one file, or two lists of sentences."""
-    X, y = given if isinstance(given, tuple) else (given, None)
+    X, y = (*given, None)[:2] if isinstance(given, tuple) else (given, None)
     if isinstance(X, str | os.PathLike):
         return read_parallel(Path(X), None if y is None else Path(y), encoding)
     if y is None or len(X) != len(y):

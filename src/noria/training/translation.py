@@ -77,14 +77,12 @@ class TranslationComparison:
     Attributes:
         scores: One a model.
         sentences: Number of sentences.
-        signatures: How sacreBLEU was told to count, by metric.
-        notes: What a reader must know of how a line came about.
+        notes: What a reader must know of how a line came about: sacreBLEU's signatures.
     """
 
     scores: tuple[TranslationScore, ...]
     sentences: int
-    signatures: dict[str, str]
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]
 
     def verdict(self) -> str:
         """In one sentence, whether memory pays on these sentences, by BLEU."""
@@ -105,7 +103,7 @@ class TranslationComparison:
 
 def score_translations(
     translations: Sequence[str], references: Sequence[str]
-) -> tuple[float, float, dict[str, str]]:
+) -> tuple[float, float, tuple[str, ...]]:
     """BLEU and chrF of whole texts by sacreBLEU, and its signatures.
 
     Args:
@@ -114,12 +112,13 @@ def score_translations(
 
     Source: Papineni et al. 2002; Popović 2015; Post 2018.
     """
-    found = {}
-    signatures = {}
-    for name, metric in [("bleu", BLEU()), ("chrf", CHRF())]:
-        found[name] = metric.corpus_score(list(translations), [list(references)]).score
-        signatures[name] = str(metric.get_signature())
-    return found["bleu"], found["chrf"], signatures
+    metrics = {"BLEU": BLEU(), "chrF": CHRF()}
+    scores = [
+        metric.corpus_score(list(translations), [list(references)]).score
+        for metric in metrics.values()
+    ]
+    signatures = tuple(f"{name}: {m.get_signature()}" for name, m in metrics.items())
+    return scores[0], scores[1], signatures
 
 
 def feed_forward_plan(plan: TranslatePlan, parameters: int) -> TranslatePlan:

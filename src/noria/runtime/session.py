@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noria.errors import DataError, ModelFileError, NoriaError, UsageError
+from noria.runtime.forecast import ForecastStream
 from noria.runtime.model_file import ModelFile, read_model
 from noria.runtime.plain import PlainStream
 from noria.runtime.state_bytes import read_state, write_state
@@ -29,7 +30,7 @@ Array = NDArray[Any]
 _PIECE = 256
 """Events of one stream that are fed in one native call."""
 
-_TASKS: dict[str, type[StreamTask]] = {"network": PlainStream}
+_TASKS: dict[str, type[StreamTask]] = {"network": PlainStream, "forecast": ForecastStream}
 
 
 class Reading(Protocol):
@@ -64,8 +65,10 @@ class StreamTask(Protocol):
     def read(self, memory: Any, events: Sequence[Any]) -> Any:
         """Events as a `Reading`, which may carry more for `answer`; raises DataError."""
 
-    def answer(self, readings: Sequence[Any], outputs: Sequence[Array]) -> list[Any]:
-        """For each stream its new memory and the answers to its events.
+    def answer(
+        self, readings: Sequence[Any], outputs: Sequence[Array]
+    ) -> Sequence[tuple[Any, list[Any]] | DataError]:
+        """For each stream its new memory and the answers to its events, or why there are none.
 
         Args:
             readings: What `read` gave, a stream each.
@@ -244,15 +247,18 @@ class Session:
         if not readings:
             return outcomes
         lengths = np.array([len(reading.x) for reading in readings.values()])
-        x = np.zeros((len(lengths), lengths.max(), self.stepper.wiring.input_size), self._dtype)
+        steps = max(int(lengths.max()), 1)
+        x = np.zeros((len(lengths), steps, self.stepper.wiring.input_size), self.stepper.dtype)
         for row, reading in zip(x, readings.values(), strict=True):
             row[: len(reading.x)] = reading.x
         before = np.stack([states[index].network for index in readings])
-        even = bool((lengths == lengths[0]).all())
-        y, after = self.stepper.scan(x, self._unflatten(before), None if even else lengths)
+        whole = bool((lengths == steps).all())
+        y, after = self.stepper.scan(x, self._unflatten(before), None if whole else lengths)
         network = _flatten(after)
-        sound: NDArray[np.bool_] = np.isfinite(network).all(axis=1)
-        sound &= np.isfinite(y).all(axis=(1, 2))
+        sound = [
+            np.isfinite(own).all() and np.isfinite(outputs).all()
+            for own, outputs in zip(network, y, strict=True)
+        ]
         kept = []
         for row, index in enumerate(readings):
             if sound[row]:
@@ -263,7 +269,11 @@ class Session:
             [readings[index] for _, index in kept],
             [y[row, readings[index].last] for row, index in kept],
         )
-        for (row, index), (memory, answers) in zip(kept, answered, strict=True):
+        for (row, index), found in zip(kept, answered, strict=True):
+            if isinstance(found, DataError):
+                outcomes[index] = Outcome(error=found)
+                continue
+            memory, answers = found
             outcomes[index] = Outcome(StreamState(_frozen(network[row].copy()), memory), answers)
         return outcomes
 
@@ -302,10 +312,6 @@ class Session:
             `task`, and JSON schemas under `event` and `answer`.
         """
         return {"task": self.task, **self._task.describe()}
-
-    @property
-    def _dtype(self) -> np.dtype[Any]:
-        return self.stepper.dtype
 
     def _unflatten(self, network: Array) -> NetworkState:
         """States side by side, shape (B, S), as the network takes them."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import gzip
 import os
 import zlib
@@ -19,6 +18,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from noria.errors import DataError, UsageError
+from noria.features.frames import no_column
 from noria.features.series import CLOCK, MISSING
 from noria.features.timestamps import ParsedTimes, TimestampError, parse_timestamps
 
@@ -331,10 +331,7 @@ def _find(name: str, header: Sequence[str], columns: Columns) -> tuple[Columns, 
         time = tuple(part.strip() for part in columns.time.split(","))
     for column in _needed(columns, time):
         if column not in header:
-            close = difflib.get_close_matches(column, header, n=1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
-            there = ", ".join(header)
-            raise DataError(f"{name}: there is no column {column!r}{hint}; the columns are {there}")
+            raise no_column(name, column, header)
     if len(set(time)) < len(time) or set(time) & {columns.target, columns.id, *columns.covariates}:
         raise UsageError(f"a column of time={columns.time!r} is named twice")
     return columns, time

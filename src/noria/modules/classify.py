@@ -31,6 +31,7 @@ class ClassifyPlan:
         channels: Width of the convolutions.
         kernel_size: Steps that one convolution sees.
         pooling: See `noria.modules.pooling`.
+        multi_label: Whether a case may have several classes, or none.
     """
 
     wiring: Wiring
@@ -40,6 +41,7 @@ class ClassifyPlan:
     channels: int = 64
     kernel_size: int = 7
     pooling: str = "mean_max"
+    multi_label: bool = False
 
     @classmethod
     def build(
@@ -62,6 +64,10 @@ class ClassifyPlan:
         cells = [make_cell(cell, hidden_size)] * num_layers
         wiring = Wiring.build(width, cells, feedback, bidirectional=bidirectional)
         return cls(wiring, input_size, classes, strides, channels, kernel_size, pooling)
+
+    def module(self, **dropouts: float) -> ClassifyModule:
+        """A module with fresh weights; see `ClassifyModule`."""
+        return ClassifyModule(self, **dropouts)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -63,9 +63,22 @@ class PoolingHead(nn.Module):
             return torch.cat(h_only, dim=1)
         running = running_steps(lengths, hidden.shape[1])
         if self.score is not None:
-            weights = self.score(hidden).masked_fill(~running, -torch.inf).softmax(dim=1)
-            attended: Tensor = (weights * hidden).sum(dim=1)
-            return attended
+            return (self.attention(hidden, running) * hidden).sum(dim=1)
         mean = (hidden * running).sum(dim=1) / lengths[:, None]
         highest = hidden.masked_fill(~running, -torch.inf).amax(dim=1)
         return torch.cat([mean, highest], dim=1)
+
+    def attention(self, hidden: Tensor, running: Tensor) -> Tensor:
+        """How much each step counts, shape (B, T, 1), summing to 1.
+
+        Args:
+            hidden: The network's output, shape (B, T, H).
+            running: Which steps belong to the rows, shape (B, T, 1).
+
+        Raises:
+            UsageError: if the pooling is not "attention".
+        """
+        if self.score is None:
+            raise UsageError(f"pooling {self.pooling!r} has no attention to show")
+        weights: Tensor = self.score(hidden).masked_fill(~running, -torch.inf).softmax(dim=1)
+        return weights

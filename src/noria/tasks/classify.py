@@ -43,11 +43,11 @@ from noria.training.class_scores import ClassComparison
 from noria.training.classifying import (
     ClassifyRecipe,
     TrainedClassifier,
-    checkpoint_of,
     feed_forward_plan,
     train_classifier,
 )
-from noria.training.sequences import split_folds
+from noria.training.members import checkpoint_of
+from noria.training.sequences import class_weights, split_folds
 
 __all__ = ["SequenceClassifier"]
 
@@ -218,7 +218,7 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "data_sha256": cases.sha256(),
         }
         common: dict[str, Any] = {
-            "class_weights": self._class_weights(labels),
+            "class_weights": None if self.class_weight is None else class_weights(labels),
             "trained_on": self.trained_on_["data_sha256"],
             "checkpoint": checkpoint,
             "resume": resume,
@@ -391,7 +391,12 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.trained_on_ = document["trained_on"]
             self.comparison_ = ClassComparison.from_dict(document["comparison"])
             parts = {
-                name: TrainedClassifier.from_document(part, file.part(name))
+                name: TrainedClassifier.from_document(
+                    ClassifyPlan.from_dict(part["plan"]),
+                    part,
+                    file.part(name),
+                    window=part["window"],
+                )
                 for name, part in document["parts"].items()
             }
             self.network_, self.fnn_ = parts["network"], parts.get("fnn")
@@ -417,18 +422,10 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise UsageError(f"class_weight is {self.class_weight!r}: it is 'balanced' or None")
 
     def _recipe(self, cases: int) -> ClassifyRecipe:
-        given = settings(self)
-        names = [field.name for field in dataclasses.fields(ClassifyRecipe)]
-        recipe = {name: given[name] for name in names}
-        if self.steps is None:
-            recipe["steps"] = max(_FEWEST_STEPS, _EPOCHS * -(-cases // self.batch_size))
-        return ClassifyRecipe(**recipe)
-
-    def _class_weights(self, labels: NDArray[np.int64]) -> NDArray[np.float64] | None:
-        if self.class_weight is None:
-            return None
-        counts = np.bincount(labels)
-        return np.asarray(len(labels) / (len(counts) * counts))
+        most = max(_FEWEST_STEPS, _EPOCHS * -(-cases // self.batch_size))
+        return ClassifyRecipe.of(
+            settings(self) | {"steps": self.steps or most}, "dropout", "recurrent_dropout"
+        )
 
     def _class_names(self) -> list[str]:
         return [str(name) for name in self.classes_.tolist()]

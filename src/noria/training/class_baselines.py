@@ -6,20 +6,19 @@ Both are kept as plain arrays, so that a model file can hold them and `evaluate`
 from __future__ import annotations
 
 import dataclasses
-import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noria.features.labelled import flattened
+from noria.training.logistic import fit_logistic, logistic_probabilities
+from noria.training.sequences import Sequences
 
 __all__ = ["PLAIN", "PlainBaselines", "summaries"]
 
 PLAIN = ("nearest_neighbour", "logistic_regression")
-
-Sequences = Sequence[NDArray[np.float32]]
 
 
 def summaries(sequences: Sequences) -> NDArray[np.float64]:
@@ -84,6 +83,10 @@ class PlainBaselines:
         keys = zip(PLAIN, ("neighbours", "coefficients"), strict=True)
         return [name for name, key in keys if key in self.arrays]
 
+    def refit(self, name: str, sequences: Sequences, labels: NDArray[np.int64]) -> PlainBaselines:
+        """One of the baselines, fitted on other sequences."""
+        return self.fit([name], sequences, labels, self.window, self.classes)
+
     def probabilities(self, name: str, sequences: Sequences) -> NDArray[np.float64]:
         """Probability of each class, shape (N, C); those of the neighbour are 0 and 1."""
         arrays = self.arrays
@@ -96,33 +99,13 @@ class PlainBaselines:
             return result
         x = (summaries(sequences) - arrays["centre"]) / arrays["spread"]
         logits = x @ arrays["coefficients"].T + arrays["intercepts"]
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        softmax: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
-        return softmax
+        return logistic_probabilities(logits, multi_label=False)
 
 
 def _fit_logistic(
     x: NDArray[np.float64], labels: NDArray[np.int64], classes: int
 ) -> dict[str, NDArray[Any]]:
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
     centre, spread = x.mean(axis=0), x.std(axis=0)
     spread[~(spread > 1e-9)] = 1.0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # near enough for a baseline
-        model = LogisticRegression(max_iter=2000).fit((x - centre) / spread, labels)
-    coefficients = np.zeros((classes, x.shape[1]))
-    intercepts = np.full(classes, -50.0)  # a class that this part of the data lacks
-    if len(model.classes_) == 2:  # one row, for the second class: half of it to each
-        coefficients[model.classes_] = np.concatenate([-model.coef_, model.coef_]) / 2
-        intercepts[model.classes_] = np.concatenate([-model.intercept_, model.intercept_]) / 2
-    else:
-        coefficients[model.classes_] = model.coef_
-        intercepts[model.classes_] = model.intercept_
-    return {
-        "centre": centre,
-        "spread": spread,
-        "coefficients": coefficients,
-        "intercepts": intercepts,
-    }
+    fitted = fit_logistic((x - centre) / spread, labels, classes)
+    return {"centre": centre, "spread": spread, **fitted}

@@ -5,19 +5,33 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from noria.training.class_baselines import PLAIN, PlainBaselines
+from noria.training.class_baselines import PLAIN
 from noria.training.class_scores import ClassComparison, ClassForecasts, compared
 from noria.training.classifying import TrainedClassifier
+from noria.training.sequences import Sequences
 
 __all__ = ["CLASS_BASELINES", "ClassModels"]
 
 CLASS_BASELINES = ("fnn", *PLAIN)
 
-Sequences = Sequence[NDArray[np.float32]]
+
+class PlainModels(Protocol):
+    """Plain baselines that were fitted together."""
+
+    @property
+    def names(self) -> list[str]:
+        """Which were fitted."""
+
+    def refit(self, name: str, sequences: Sequences, labels: NDArray[Any]) -> PlainModels:
+        """One of them, fitted on other sequences."""
+
+    def probabilities(self, name: str, sequences: Sequences) -> NDArray[np.float64]:
+        """Probability of each class, shape (N, C)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,16 +46,16 @@ class ClassModels:
 
     network: TrainedClassifier
     fnn: TrainedClassifier | None
-    plain: PlainBaselines
+    plain: PlainModels
 
     def compare(
-        self, sequences: Sequences, labels: NDArray[np.int64], classes: Sequence[str]
+        self, sequences: Sequences, labels: NDArray[Any], classes: Sequence[str]
     ) -> ClassComparison:
         """Score all of them on cases that none has seen.
 
         Args:
-            sequences: Scaled, N.
-            labels: Number of each one's class, shape (N,).
+            sequences: As the networks take them, N.
+            labels: See `noria.training.class_scores.score`.
             classes: The C classes, as texts.
         """
         forecasts = [_timed("network", self.network, self.network.probabilities, sequences)]
@@ -56,15 +70,15 @@ class ClassModels:
     def compare_out_of_fold(
         self,
         sequences: Sequences,
-        labels: NDArray[np.int64],
+        labels: NDArray[Any],
         folds: NDArray[np.int64],
         classes: Sequence[str],
     ) -> ClassComparison:
         """Score all of them by cross-validation on the training cases themselves.
 
         Args:
-            sequences: Those of training, scaled, N.
-            labels: Number of each one's class, shape (N,).
+            sequences: Those of training, N.
+            labels: See `noria.training.class_scores.score`.
             folds: Fold of each, shape (N,).
             classes: The C classes, as texts.
         """
@@ -88,13 +102,7 @@ class ClassModels:
                 own = np.flatnonzero(folds == fold).tolist()
                 if not own:
                     continue
-                fitted = PlainBaselines.fit(
-                    [name],
-                    [sequences[index] for index in rest],
-                    labels[rest],
-                    self.plain.window,
-                    len(classes),
-                )
+                fitted = self.plain.refit(name, [sequences[i] for i in rest], labels[rest])
                 probabilities[own] = fitted.probabilities(name, [sequences[i] for i in own])
             forecasts.append(_plain(name, probabilities[held], time.monotonic() - started))
         note = (

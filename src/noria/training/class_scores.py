@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from noria.training.sequences import log_loss
 from noria.training.verdict import verdict
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "ClassScore",
     "compared",
     "confusion",
+    "decided",
     "macro_f1",
     "score",
 ]
@@ -47,10 +49,11 @@ class ClassScore:
 
     Attributes:
         model: Name.
-        accuracy: Share of the cases whose class was found, 0 to 1.
+        accuracy: Share of the cases whose class was found, 0 to 1; where a case may have several,
+            of those whose classes were all found and no other.
         macro_f1: Mean over the classes of each one's F1, 0 to 1.
-        log_loss: Mean of −log of the probability given to the true class, in nats; NaN for a
-            model without probabilities.
+        log_loss: Mean of −log of the probability given to what is true, in nats; NaN for a model
+            without probabilities.
         parameters: Number of fitted weights, or None.
         seconds: Time to fit and predict.
     """
@@ -77,7 +80,8 @@ class ClassComparison:
         scores: One a model.
         cases: Number of cases, N.
         classes: The C classes, as texts.
-        confusion: Cases of each true class (row) that the first model took for each class, (C, C).
+        confusion: Cases of each true class (row) that the first model took for each class, (C, C);
+            where a case may have several, it counts at each of its classes with each one found.
         notes: What a reader must know of how the table came about.
     """
 
@@ -122,40 +126,57 @@ class ClassComparison:
         )
 
 
-def confusion(actual: NDArray[np.int64], found: NDArray[np.int64], classes: int) -> NDArray[Any]:
+def confusion(actual: NDArray[Any], found: NDArray[Any], classes: int) -> NDArray[np.int64]:
     """Cases of each true class (row) that were taken for each class, shape (C, C).
+
+    Args:
+        actual: Number of each case's class, shape (N,); or which classes it has, (N, C).
+        found: What it was taken for, of the same form.
+        classes: C.
 
     >>> confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 2).tolist()
     [[1, 1], [0, 1]]
     """
+    if actual.ndim == 2:
+        table: NDArray[np.int64] = actual.astype(np.int64).T @ found.astype(np.int64)
+        return table
     return np.bincount(actual * classes + found, minlength=classes**2).reshape(classes, classes)
 
 
-def macro_f1(table: NDArray[Any]) -> float:
-    """Mean F1 over the classes that are there or were said to be, from a confusion matrix.
+def macro_f1(actual: NDArray[Any], found: NDArray[Any], classes: int) -> float:
+    """Mean F1 over the classes that are there or were said to be; arguments as of `confusion`.
 
-    >>> macro_f1(np.array([[1, 1], [0, 1]])).__round__(3)
+    >>> round(macro_f1(np.array([0, 0, 1]), np.array([0, 1, 1]), 2), 3)
     0.667
     """
-    hits, sums = np.diag(table), table.sum(axis=0) + table.sum(axis=1)
-    return float(np.mean(2 * hits[sums > 0] / sums[sums > 0]))
+    one, other = (
+        part if part.ndim == 2 else np.eye(classes, dtype=bool)[part] for part in (actual, found)
+    )
+    hits, sums = (one & other).sum(axis=0), one.sum(axis=0) + other.sum(axis=0)
+    return float(np.mean(2 * hits[sums > 0] / sums[sums > 0])) if sums.any() else 1.0
 
 
-def score(forecasts: ClassForecasts, actual: NDArray[np.int64]) -> ClassScore:
+def decided(probabilities: NDArray[np.float64], *, multi_label: bool) -> NDArray[Any]:
+    """The likeliest class, shape (N,); or each class more likely than not, boolean, (N, C)."""
+    return probabilities > 0.5 if multi_label else probabilities.argmax(axis=1)
+
+
+def score(forecasts: ClassForecasts, actual: NDArray[Any]) -> ClassScore:
     """Score one model.
 
     Args:
         forecasts: What it says.
-        actual: Number of each case's class, shape (N,).
+        actual: Number of each case's class, shape (N,); or which classes it has, boolean, (N, C).
     """
     probabilities = forecasts.probabilities
-    found = probabilities.argmax(axis=1)
-    picked = np.maximum(probabilities[np.arange(len(actual)), actual], 1e-12)
+    multi_label = actual.ndim == 2
+    found = decided(probabilities, multi_label=multi_label)
+    right = (found == actual).all(axis=1) if multi_label else found == actual
     return ClassScore(
         forecasts.model,
-        float(np.mean(found == actual)),
-        macro_f1(confusion(actual, found, probabilities.shape[1])),
-        float("nan") if forecasts.certain else float(-np.log(picked).mean()),
+        float(np.mean(right)),
+        macro_f1(actual, found, probabilities.shape[1]),
+        float("nan") if forecasts.certain else log_loss(probabilities, actual),
         forecasts.parameters,
         forecasts.seconds,
     )
@@ -163,12 +184,12 @@ def score(forecasts: ClassForecasts, actual: NDArray[np.int64]) -> ClassScore:
 
 def compared(
     forecasts: Sequence[ClassForecasts],
-    actual: NDArray[np.int64],
+    actual: NDArray[Any],
     classes: Sequence[str],
     notes: Sequence[str] = (),
 ) -> ClassComparison:
     """Score several models on the same cases, the one in question first."""
-    found = forecasts[0].probabilities.argmax(axis=1)
+    found = decided(forecasts[0].probabilities, multi_label=actual.ndim == 2)
     table = confusion(actual, found, len(classes))
     return ClassComparison(
         tuple(score(part, actual) for part in forecasts),

@@ -28,7 +28,7 @@ __all__ = ["History", "Objective", "TrainingConfig", "Update", "random_generator
 
 BatchT = TypeVar("BatchT")
 
-_OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+_OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
     "sgd": torch.optim.SGD,
 }
@@ -196,8 +196,8 @@ def train(
     """
     accelerator = Accelerator(cpu=True)
     optimizer = _OPTIMIZERS[config.optimizer](
-        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-    )  # type: ignore[call-arg]
+        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
     run = _Run(model, optimizer)
     if resume and checkpoint is not None and checkpoint.exists():
         run.restore(read_checkpoint(checkpoint, fingerprint))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,30 +19,37 @@ from noria.training.loop import random_generator
 __all__ = [
     "Padded",
     "SequenceObjective",
+    "Sequences",
     "class_probabilities",
+    "class_weights",
     "distorted",
+    "log_loss",
     "pad",
     "split_folds",
     "windowed",
 ]
+
+Sequences = Sequence[NDArray[Any]]
+"""Sequences of unequal length, each (T_i, I): float32, or integers for ids."""
 
 Padded = tuple[Tensor, Tensor]
 """Sequences side by side, (B, T, I), zero past their lengths, (B,)."""
 
 _ORDER, _DISTORTION = 1, 2  # what a random number is for, beside its seed
 _INFERENCE_BATCH = 256
+_MIXING = 0.2  # how far a sequence may stray from the others of its length
 
 
-def pad(sequences: Sequence[NDArray[np.float32]]) -> Padded:
+def pad(sequences: Sequences) -> Padded:
     """Put sequences, each (T_i, I), side by side."""
     lengths = [len(sequence) for sequence in sequences]
-    x = np.zeros((len(sequences), max(lengths), sequences[0].shape[1]), dtype=np.float32)
+    x = np.zeros((len(sequences), max(lengths), sequences[0].shape[1]), sequences[0].dtype)
     for row, sequence in zip(x, sequences, strict=True):
         row[: len(sequence)] = sequence
     return torch.from_numpy(x), torch.tensor(lengths)
 
 
-def windowed(sequences: Sequence[NDArray[np.float32]], window: int) -> list[NDArray[np.float32]]:
+def windowed(sequences: Sequences, window: int) -> list[NDArray[Any]]:
     """Sequences as a network takes them.
 
     Args:
@@ -101,28 +109,41 @@ def split_folds(labels: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.
     return fold
 
 
+def class_weights(labels: NDArray[Any]) -> NDArray[np.float64]:
+    """Factors that make rare classes count as much as common ones, shape (C,).
+
+    Args:
+        labels: Number of each case's class, shape (N,); or which classes it has, (N, C).
+    """
+    counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels)
+    weights: NDArray[np.float64] = counts.sum() / (len(counts) * counts)
+    return weights
+
+
 class SequenceObjective:
     """Cross entropy over whole sequences, every one of them once an epoch.
 
     Args:
         module: Puts out unnormalised log-probabilities for a `Padded` batch.
-        sequences: Scaled, for training, N of them.
-        labels: Number of each one's class, shape (N,).
-        validation: Scaled sequences and their labels.
+        sequences: For training, N of them.
+        labels: Number of each one's class, shape (N,); or which classes it has, (N, C), and the
+            loss is the mean over the classes of each one's own cross entropy.
+        validation: Sequences and their labels.
         batch_size: At the most.
         class_weights: Factor on each class's loss, shape (C,); None for 1.
         label_smoothing: Share of the target's probability that all classes get alike.
         augmentation: Strength of `distorted`; 0 leaves the sequences as they are.
         window: See `windowed`.
         seed: Of the order and the distortions.
+        by_length: Put sequences of like length into one batch, which saves padding.
     """
 
     def __init__(
         self,
         module: nn.Module,
-        sequences: Sequence[NDArray[np.float32]],
-        labels: NDArray[np.int64],
-        validation: tuple[Sequence[NDArray[np.float32]], NDArray[np.int64]],
+        sequences: Sequences,
+        labels: NDArray[Any],
+        validation: tuple[Sequences, NDArray[Any]],
         *,
         batch_size: int,
         class_weights: NDArray[np.float64] | None,
@@ -130,6 +151,7 @@ class SequenceObjective:
         augmentation: float,
         window: int,
         seed: int,
+        by_length: bool = False,
     ) -> None:
         self.module = module
         self.sequences = sequences
@@ -141,13 +163,21 @@ class SequenceObjective:
         )
         self.label_smoothing = label_smoothing
         self.augmentation = augmentation
+        self.by_length = by_length
         self.window = window
         self.seed = seed
 
     def batch(self, step: int) -> tuple[tuple[Padded, Tensor], bool]:
         """The batch of a step; batches of an epoch differ in size by one at most."""
         epoch, number = divmod(step, self.batches)
-        order = random_generator(self.seed, _ORDER, epoch).permutation(len(self.sequences))
+        random = random_generator(self.seed, _ORDER, epoch)
+        order = random.permutation(len(self.sequences))
+        if self.by_length:
+            lengths = np.array([len(self.sequences[index]) for index in order])
+            order = order[
+                np.argsort(lengths * random.uniform(1 - _MIXING, 1 + _MIXING, len(order)))
+            ]
+            number = random.permutation(self.batches)[number]
         chosen = np.array_split(order, self.batches)[number]
         sequences = [self.sequences[index] for index in chosen]
         if self.augmentation:
@@ -158,34 +188,60 @@ class SequenceObjective:
     def loss(self, batch: tuple[Padded, Tensor], state: NetworkState | None) -> tuple[Tensor, None]:
         """Cross entropy of a batch."""
         (x, lengths), labels = batch
+        logits = self.module(x, lengths)
+        if labels.dim() == 2:
+            soft = labels.float() * (1 - self.label_smoothing) + self.label_smoothing / 2
+            weight = self.class_weights
+            return functional.binary_cross_entropy_with_logits(logits, soft, weight), None
         loss = functional.cross_entropy(
-            self.module(x, lengths),
-            labels,
-            weight=self.class_weights,
-            label_smoothing=self.label_smoothing,
+            logits, labels, weight=self.class_weights, label_smoothing=self.label_smoothing
         )
         return loss, None
 
     def validate(self) -> float:
         """Log loss of the validation part, without weights or smoothing."""
         sequences, labels = self.validation
-        probabilities = class_probabilities(self.module, windowed(sequences, self.window))
+        probabilities = class_probabilities(
+            self.module, windowed(sequences, self.window), multi_label=labels.ndim == 2
+        )
+        return log_loss(probabilities, labels)
+
+
+def log_loss(probabilities: NDArray[np.float64], labels: NDArray[Any]) -> float:
+    """Mean of −log of the probability given to what is true, in nats.
+
+    Args:
+        probabilities: Of each class, shape (N, C).
+        labels: Number of each case's class, shape (N,); or which classes it has, (N, C).
+
+    >>> round(log_loss(np.array([[0.5, 0.5]]), np.array([1])), 3)
+    0.693
+    """
+    if labels.ndim == 2:
+        picked = np.where(labels, probabilities, 1 - probabilities)
+    else:
         picked = probabilities[np.arange(len(labels)), labels]
-        return float(-np.log(np.maximum(picked, 1e-12)).mean())
+    return float(-np.log(np.maximum(picked, 1e-12)).mean())
 
 
 @torch.no_grad()
 def class_probabilities(
-    module: nn.Module, sequences: Sequence[NDArray[np.float32]]
+    module: nn.Module, sequences: Sequences, *, multi_label: bool = False
 ) -> NDArray[np.float64]:
     """Probability of each class for each sequence, shape (N, C).
 
     Args:
         module: In evaluation mode.
-        sequences: Scaled.
+        sequences: As the module takes them.
+        multi_label: Whether each class is there or not, whatever the others are.
     """
-    parts = []
+    order = np.argsort([len(sequence) for sequence in sequences], kind="stable")
+    result: NDArray[np.float64] | None = None
     for start in range(0, len(sequences), _INFERENCE_BATCH):
-        logits = module(*pad(sequences[start : start + _INFERENCE_BATCH]))
-        parts.append(logits.double().softmax(dim=1).numpy())
-    return np.concatenate(parts)
+        chosen = order[start : start + _INFERENCE_BATCH]
+        logits = module(*pad([sequences[index] for index in chosen])).double()
+        part = (logits.sigmoid() if multi_label else logits.softmax(dim=1)).numpy()
+        result = np.empty((len(sequences), part.shape[1])) if result is None else result
+        result[chosen] = part
+    assert result is not None
+    return result

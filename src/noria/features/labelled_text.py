@@ -1,0 +1,152 @@
+"""Texts with a label each, or several: what a classifier of texts learns from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noria.errors import DataError, UsageError
+from noria.features.text_table import read_text_table
+
+__all__ = ["LabelledTexts", "TextColumns", "indicator", "read_texts"]
+
+
+@dataclass(frozen=True)
+class TextColumns:
+    """Which column of a table is what.
+
+    Attributes:
+        text: The texts.
+        label: The class.
+        separator: What stands between several classes of one text; None where each has one.
+        encoding: Of files.
+    """
+
+    text: str = "text"
+    label: str = "label"
+    separator: str | None = None
+    encoding: str = "utf-8"
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledTexts:
+    """Texts, N of them.
+
+    Attributes:
+        texts: None is without a word.
+        rows: What the source calls them.
+        labels: The class of each, shape (N,); a tuple of classes each; or None for none.
+        name: What messages call the source.
+    """
+
+    texts: list[str]
+    rows: list[int]
+    labels: NDArray[Any] | list[tuple[str, ...]] | None
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def sha256(self) -> str:
+        """A hash of all that a model is trained on."""
+        labels = self.labels.tolist() if isinstance(self.labels, np.ndarray) else self.labels
+        return hashlib.sha256(repr([self.texts, labels]).encode("utf-8", "replace")).hexdigest()
+
+
+def read_texts(
+    source: Any, y: Any = None, columns: TextColumns | None = None, *, labelled: bool = True
+) -> LabelledTexts:
+    """Take texts as a user has them.
+
+    Args:
+        source: A list of texts; or the path of a .csv, .tsv, .jsonl or .parquet file, or a data
+            frame.
+        y: Labels of a list, or a collection of labels for each text.
+        columns: Which column of a table is what.
+        labelled: Whether labels are needed. If not, none is looked at.
+
+    Raises:
+        DataError: if the source cannot be read, a text is empty, or a label is missing.
+        UsageError: if the arguments contradict each other.
+    """
+    columns = columns or TextColumns()
+    if isinstance(source, str | os.PathLike) or hasattr(source, "columns"):
+        if y is not None:
+            raise UsageError("y is given, but a file or dataframe brings its own labels")
+        return _from_table(source, columns, labelled)
+    texts = list(source)
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DataError(f"X[{index}] is {type(text).__name__}: expected a text")
+        if not text.strip():
+            raise DataError(f"X[{index}] is an empty text; leave it out")
+    if not texts:
+        raise DataError("X holds no texts")
+    if labelled and y is None:
+        raise UsageError("y is missing: a list of texts brings no labels")
+    labels = _labels_of_list(y, len(texts)) if labelled else None
+    return LabelledTexts(texts, list(range(len(texts))), labels, "X")
+
+
+def _labels_of_list(y: Any, count: int) -> NDArray[Any] | list[tuple[str, ...]]:
+    y = y.tolist() if hasattr(y, "tolist") else list(y)
+    if len(y) != count:
+        raise DataError(f"y has {len(y)} labels, X has {count} texts")
+    several = [isinstance(label, Collection) and not isinstance(label, str) for label in y]
+    if all(several):
+        return [tuple(str(label) for label in labels) for labels in y]
+    if any(several):
+        raise DataError(f"y[{several.index(True)}] is a collection of labels, others are not")
+    return np.asarray(y)
+
+
+def _from_table(source: Any, columns: TextColumns, labelled: bool) -> LabelledTexts:
+    wanted = [columns.text, columns.label] if labelled else [columns.text]
+    table = read_text_table(source, wanted, columns.encoding)
+    texts = table.columns[columns.text]
+    for index, text in enumerate(texts):
+        if not text.strip():
+            raise table.error(index, columns.text, "the text is empty; fill it in or take it out")
+    labels: NDArray[Any] | list[tuple[str, ...]] | None = None
+    if labelled and columns.separator is not None:
+        labels = [
+            tuple(part.strip() for part in text.split(columns.separator) if part.strip())
+            for text in table.columns[columns.label]
+        ]
+    elif labelled:
+        labels = np.array([text.strip() for text in table.columns[columns.label]])
+        if (labels == "").any():
+            index = int(np.argmax(labels == ""))
+            raise table.error(index, columns.label, "the label is missing; fill it in")
+    return LabelledTexts(texts, table.rows, labels, table.name)
+
+
+def indicator(data: LabelledTexts, classes: Sequence[Any]) -> NDArray[Any]:
+    """The labels as numbers of classes, shape (N,); of several labels a text, boolean, (N, C).
+
+    Args:
+        data: With labels.
+        classes: The C classes that are known.
+
+    Raises:
+        DataError: naming the first label that is none of them.
+    """
+    names = {str(name): number for number, name in enumerate(classes)}
+    assert data.labels is not None
+    several = not isinstance(data.labels, np.ndarray)
+    result = np.zeros((len(data), len(names)), dtype=bool)
+    for index, labels in enumerate(data.labels):
+        for label in labels if several else [labels]:
+            if str(label) not in names:
+                raise DataError(
+                    f"{data.name}, row {data.rows[index]}: the label {str(label)!r} was not"
+                    f" trained; the classes are {', '.join(names)}"
+                )
+            result[index, names[str(label)]] = True
+    return result if several else result.argmax(axis=1)

@@ -24,6 +24,7 @@ from noria.cli.fit_language import language
 from noria.cli.fit_translate import translate
 from noria.cli.generate import generate
 from noria.cli.models import ask, load_model
+from noria.cli.stream import stream
 from noria.cli.tables import show_comparison
 from noria.errors import NoriaError, ResourceError, UsageError
 
@@ -50,6 +51,7 @@ fit_app.command(classify)
 fit_app.command(language)
 fit_app.command(translate)
 app.command(generate)
+app.command(stream)
 
 
 @app.meta.default

@@ -35,6 +35,8 @@ def load_model(model: Path) -> tuple[str, Any]:
     from noria.runtime import read_model
 
     name = read_model(model).task
+    if name == "network":
+        raise ModelFileError(f"{model} is a plain network: only noria stream and info take it")
     if name not in _TASKS:
         raise ModelFileError(f"{model} is for the task {name!r}, which this Noria does not know")
     return name, task_class(name).load(model)

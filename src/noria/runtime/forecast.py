@@ -177,7 +177,7 @@ class ForecastStream:
     ) -> list[tuple[ForecastMemory, list[Any]] | DataError]:
         """The forecast from each row; a row whose target is missing leaves the last one standing.
 
-        Before the first observed target the answer is None.
+        Before the first observed target the answer's lists are empty.
         """
         forecasts = self._forecasts(readings, outputs)
         return [
@@ -262,24 +262,22 @@ class ForecastStream:
 
     def _answer(
         self, start: int | None, origin: int, quantiles: Floats, month_end: bool
-    ) -> dict[str, list[Any]] | None:
+    ) -> dict[str, list[Any]]:
         if start is None:
-            return None
+            return {name: [] for name in self._answer_names()}
         stamps = self._rows.stamps(start, origin + 1 + np.arange(self._horizon), month_end)
         middle = len(self._levels)
-        answer = {
-            self._stamp_name: self._rows.texts(stamps),
-            "forecast": quantiles[:, middle].tolist(),
-        }
+        columns = [self._rows.texts(stamps), quantiles[:, middle].tolist()]
         for level in self._wanted:
-            number = 1 + self._levels.index(level)
-            answer[f"lo-{level}"] = quantiles[:, middle - number].tolist()
-            answer[f"hi-{level}"] = quantiles[:, middle + number].tolist()
-        return answer
+            apart = 1 + self._levels.index(level)
+            columns += [quantiles[:, middle + side * apart].tolist() for side in (-1, 1)]
+        return dict(zip(self._answer_names(), columns, strict=True))
 
-    @property
-    def _stamp_name(self) -> str:
-        return "ds" if "," in self._columns.time else self._columns.time
+    def _answer_names(self) -> list[str]:
+        """The answer's fields, as `Forecaster.predict` names its columns."""
+        stamp = "ds" if "," in self._columns.time else self._columns.time
+        ends = [f"{end}-{level}" for level in self._wanted for end in ("lo", "hi")]
+        return [stamp, "forecast", *ends]
 
     def memory_to_bytes(self, memory: ForecastMemory) -> bytes:
         """The memory as bytes."""
@@ -318,18 +316,17 @@ class ForecastStream:
                 "minItems": self._horizon,
                 "items": {"type": "object", "required": list(row), "properties": row},
             }
-        quantiles = [f"{end}-{level}" for level in self._wanted for end in ("lo", "hi")]
-        answer = {self._stamp_name: stamp} | dict.fromkeys(["forecast", *quantiles], number)
+        name, *others = self._answer_names()
+        answer = {name: stamp} | {key: {"type": "number"} for key in others}
         return {
             "event": {"type": "object", "required": list(event), "properties": event},
             "answer": {
-                "type": ["object", "null"],
+                "type": "object",
                 "required": list(answer),
                 "properties": {
                     name: {
                         "type": "array",
                         "items": items,
-                        "minItems": self._horizon,
                         "maxItems": self._horizon,
                     }
                     for name, items in answer.items()

@@ -16,11 +16,11 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from noria.errors import DataError, ModelFileError, NoriaError, UsageError
+from noria.errors import DataError, ModelFileError, NoriaError, StateError, UsageError
 from noria.runtime.forecast import ForecastStream
 from noria.runtime.model_file import ModelFile, read_model
 from noria.runtime.plain import PlainStream
-from noria.runtime.state_bytes import read_state, write_state
+from noria.runtime.state_bytes import seal, unseal
 from noria.runtime.stepper import NetworkState, NetworkStepper
 
 __all__ = ["Outcome", "Session", "StreamState", "StreamTask"]
@@ -133,7 +133,8 @@ class Session:
     def __init__(self, model: ModelFile) -> None:
         if model.task not in _TASKS:
             raise UsageError(
-                f"a model for {model.task} cannot stream; one for {' or '.join(_TASKS)} can"
+                f"a model for {model.task} does not stream: its answer is about a whole that has to"
+                f" be there; models that stream are those for {' and '.join(_TASKS)}"
             )
         self.model = model
         try:
@@ -143,7 +144,8 @@ class Session:
                 raise
             raise ModelFileError(f"the model file is damaged: {error!r}") from error
         self.stepper = self._task.stepper
-        self._zeros = _flatten(self.stepper.zero_state(1))
+        self._zeros = _frozen(_flatten(self.stepper.zero_state(1)))
+        self._stored = self.stepper.dtype.newbyteorder("<")
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
@@ -206,7 +208,7 @@ class Session:
         """
         outcomes = self._advance(states, [[event] for event in events])
         return [
-            outcome if outcome.error else dataclasses.replace(outcome, answer=outcome.answer[0])
+            outcome if outcome.error else Outcome(outcome.state, outcome.answer[0])
             for outcome in outcomes
         ]
 
@@ -255,10 +257,7 @@ class Session:
         whole = bool((lengths == steps).all())
         y, after = self.stepper.scan(x, self._unflatten(before), None if whole else lengths)
         network = _flatten(after)
-        sound = [
-            np.isfinite(own).all() and np.isfinite(outputs).all()
-            for own, outputs in zip(network, y, strict=True)
-        ]
+        sound = np.asarray(np.isfinite(network).all(axis=1) & np.isfinite(y).all(axis=(1, 2)))
         kept = []
         for row, index in enumerate(readings):
             if sound[row]:
@@ -282,8 +281,8 @@ class Session:
 
         They carry the model's hash and a checksum, and hold no pickle.
         """
-        task = self._task.memory_to_bytes(state.memory)
-        return write_state(self.model.sha256, state.network, task)
+        network = state.network.astype(self._stored).tobytes()
+        return seal("state", self.sha256, network + self._task.memory_to_bytes(state.memory))
 
     def state_from_bytes(self, data: bytes) -> StreamState:
         """The state that `state_to_bytes` wrote.
@@ -291,8 +290,14 @@ class Session:
         Raises:
             StateError: if it is damaged, truncated, or another model's.
         """
-        network, task = read_state(self.model.sha256, self._zeros[0], data)
-        return StreamState(_frozen(network), self._task.memory_from_bytes(task))
+        content = unseal("state", self.sha256, data)
+        size = self._zeros.nbytes
+        if len(content) < size:
+            raise StateError("the saved state is damaged: it is too short for its model")
+        network = np.frombuffer(content[:size], self._stored).astype(self.stepper.dtype)
+        if not np.isfinite(network).all():
+            raise StateError("the saved state is damaged: the network's state is not finite")
+        return StreamState(_frozen(network), self._task.memory_from_bytes(content[size:]))
 
     def hidden(self, state: StreamState) -> dict[str, Array]:
         """What the network remembers, by layer and state, such as "layers.0.h": shape (H,)."""
@@ -309,9 +314,15 @@ class Session:
         """What an event holds and what an answer holds.
 
         Returns:
-            `task`, and JSON schemas under `event` and `answer`.
+            `task`; JSON schemas under `event` and `answer`; and under `stream` the names an event
+            may have for the field that says which stream it belongs to, where several streams
+            share a pipe.
         """
-        return {"task": self.task, **self._task.describe()}
+        about = self._task.describe()
+        own = about["event"]["properties"]
+        columns = self.model.document.get("columns") or {}
+        names = [name for name in ("stream", columns.get("id")) if name and name not in own]
+        return {"task": self.task, "stream": names, **about}
 
     def _unflatten(self, network: Array) -> NetworkState:
         """States side by side, shape (B, S), as the network takes them."""

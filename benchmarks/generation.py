@@ -84,17 +84,25 @@ def main() -> None:
         stepper = LanguageStepper(plan.to_dict(), weights)
         peer = InTorch(module, cell).eval()
         check(stepper, peer)
+        rounded = LanguageStepper(plan.to_dict(), weights, int8=True)
         for samples in (1, 16):
-            count = 1500 if samples == 1 else 400
-            pairs = [
-                (in_noria(stepper, samples, count), in_torch(peer, samples, count))
+            count = 1500 if samples == 1 else 300
+            runs = [
+                (
+                    in_noria(stepper, samples, count),
+                    in_noria(rounded, samples, count),
+                    in_torch(peer, samples, count),
+                )
                 for _ in range(options.runs)
             ]
-            own, torchs = (statistics.median(column) for column in zip(*pairs, strict=True))
-            results.append({"cell": cell, "samples": samples, "noria": own, "torch": torchs})
+            own, int8, torchs = (statistics.median(column) for column in zip(*runs, strict=True))
+            results.append(
+                {"cell": cell, "samples": samples, "noria": own, "int8": int8, "torch": torchs}
+            )
             print(
-                f"{cell} H={HIDDEN}, {samples} texts: {own:,.0f} characters/s"
-                f" (goal {GOAL:,}), torch {torchs:,.0f}, ratio {own / torchs:.2f} (goal 5)",
+                f"{cell}, {samples} texts, characters/s: float32 {own:,.0f}, int8 {int8:,.0f}"
+                f" (goal {GOAL:,}); torch {torchs:,.0f}; ratios {own / torchs:.2f},"
+                f" {int8 / torchs:.2f} (goal 5)",
                 flush=True,
             )
     machine = {"machine": platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__}
@@ -104,11 +112,10 @@ def main() -> None:
 @torch.inference_mode()
 def check(stepper: LanguageStepper, peer: InTorch) -> None:
     random = np.random.default_rng(0)
-    state, other = stepper.zero_state(2), None
+    texts, other = stepper.start(2), None
     for tokens in random.integers(0, VOCABULARY, (20, 2)):
-        logits, state = stepper.step(tokens, state)
         expected, other = peer.step(torch.from_numpy(tokens), other)
-        np.testing.assert_allclose(logits, expected, atol=1e-5)
+        np.testing.assert_allclose(texts.read(tokens), expected, atol=1e-5)
 
 
 if __name__ == "__main__":

@@ -27,10 +27,10 @@ import torch
 
 SETTINGS = {
     "cell": "gru",
-    "hidden_size": 512,
+    "hidden_size": 384,
     "dropout": 0.2,
     "batch_size": 16,
-    "learning_rate": 3e-3,
+    "learning_rate": 4e-3,
     "patience": 20,
 }
 BLOCK, BATCH, STEPS = 64, 12, 2000
@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("text", type=Path)
     parser.add_argument("--nanogpt", type=Path, help="a checkout of karpathy/nanoGPT")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--steps", type=int, nargs="+", default=[4000], help="of Noria's runs")
+    parser.add_argument("--steps", type=int, nargs="+", default=[8000], help="of Noria's runs")
     parser.add_argument("--fnn", action="store_true", help="train the feed-forward rival too")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("language_model.json"))

@@ -6,7 +6,7 @@ import json as jsonlib
 import sys
 from pathlib import Path
 
-from noria.cli.arguments import Json
+from noria.cli.arguments import Flag, Json
 from noria.errors import ModelFileError
 
 __all__ = ["generate"]
@@ -25,6 +25,7 @@ def generate(
     top_p: float = 1.0,
     repetition_penalty: float = 1.0,
     seed: int = 0,
+    int8: Flag = False,
     json: Json = False,
 ) -> None:
     """Write text with a language model, on standard output as it comes.
@@ -51,6 +52,8 @@ def generate(
         Above 1, the last 64 tokens come less often.
     seed
         Of the draws.
+    int8
+        Round the network's weights to eight bits: faster where it is large, a little off.
     json
         Print one JSON object a text.
     """
@@ -63,7 +66,7 @@ def generate(
     if file.task != "language":
         raise ModelFileError(f"{model} is a model for {file.task}; generate needs one for language")
     try:
-        generator = TextGenerator.from_document(file.document, file.weights)
+        generator = TextGenerator.from_document(file.document, file.weights, int8=int8)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{model} is damaged: {error}") from error
     pieces = generator.stream(prompt, sampling, length=length, condition=condition, samples=samples)

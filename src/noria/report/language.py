@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from html import escape
 from typing import Any
 
 from noria.report.drawing import draw_wiring
+from noria.report.learning import add_learning, add_samples
 from noria.report.origin import add_origin
-from noria.report.page import Page, definitions, keys, note, paragraph, table
-from noria.report.pictures import PART_COLORS, draw_learning
+from noria.report.page import Page, definitions, note, paragraph, table
 from noria.report.words import best_rows, count, figures, whole, words
 from noria.runtime import ModelFile
 from noria.training.language_scores import LanguageComparison
@@ -35,10 +33,6 @@ _MEASURES = {
     "seconds": "the time to train and to read the text.",
 }
 
-_PARTS = {"network": "network", "fnn": "feed-forward rival"}
-
-_MOST_SAMPLES = 8
-
 
 def language_page(file: ModelFile) -> Page:
     """The page about a language model.
@@ -56,9 +50,15 @@ def language_page(file: ModelFile) -> Page:
     _add_summary(page, file, comparison)
     if comparison is not None:
         _add_comparison(page, comparison)
-    _add_samples(page, document["parts"]["network"]["history"])
+    add_samples(
+        page, document["parts"]["network"]["history"], "let write, with the same random numbers"
+    )
     _add_network(page, document, file)
-    _add_learning(page, document["parts"])
+    add_learning(
+        page,
+        document["parts"],
+        "It was validated (solid lines) on text that it does not learn from",
+    )
     columns = [(f"column: {role}", words(name)) for role, name in document["columns"].items()]
     data = [] if document["whole"] else columns
     add_origin(page, file, [*data, *((key, words(value)) for key, value in trained_on.items())])
@@ -120,25 +120,6 @@ def _add_comparison(page: Page, comparison: LanguageComparison) -> None:
     )
 
 
-def _add_samples(page: Page, history: dict[str, Any]) -> None:
-    """What it wrote as it learned, from the first validation to the last."""
-    shown = list(zip(history["step"], history["validation"], history["samples"], strict=True))
-    if len(shown) > _MOST_SAMPLES:
-        last = len(shown) - 1
-        numbers = sorted({round(last * i / (_MOST_SAMPLES - 1)) for i in range(_MOST_SAMPLES)})
-        shown = [shown[number] for number in numbers]
-    pieces = [
-        f"<figure><figcaption><b>Step {whole(step)}</b>, validation loss {loss:.4f}</figcaption>"
-        f'<pre class="sample">{escape(text)}</pre></figure>'
-        for step, loss, text in shown
-    ]
-    page.section(
-        "What it wrote as it learned",
-        paragraph("After each validation it was let write, with the same random numbers."),
-        f'<div class="pictures">{"".join(pieces)}</div>',
-    )
-
-
 def _add_network(page: Page, document: dict[str, Any], file: ModelFile) -> None:
     plan, wiring = document["parts"]["network"]["plan"], file.wiring
     top = "the embedding's own weights" if plan["tied"] else "a linear layer"
@@ -151,42 +132,4 @@ def _add_network(page: Page, document: dict[str, Any], file: ModelFile) -> None:
             f" last layer a probability of each of the {count(plan['vocabulary_size'], 'token')}."
         ),
         f'<div class="scroll">{draw_wiring(wiring)}</div>',
-    )
-
-
-def _add_learning(page: Page, parts: dict[str, Any]) -> None:
-    histories: dict[str, Any] = {}
-    colors, signs, outcomes = [], [], []
-    for (name, title), color in zip(_PARTS.items(), PART_COLORS, strict=True):
-        if name not in parts:
-            continue
-        history = parts[name]["history"]
-        histories[title] = history
-        colors.append(color)
-        signs += [
-            (f"{title}, {kind}", f"height:0;border-top:2px {style} {color}")
-            for kind, style in [("training", "dotted"), ("validation", "solid")]
-        ]
-        ended = whole(max(history["step"], default=0))
-        outcomes.append(
-            [
-                title,
-                whole(history["best_step"]),
-                f"{ended}, early" if history["stopped_early"] else ended,
-                f"{min(history['validation'], default=math.nan):.4f}",
-                f"{history['seconds']:.1f}",
-            ]
-        )
-    page.section(
-        "How it learned",
-        paragraph(
-            "It was validated (solid lines) on text that it does not learn from; the weights of"
-            " the best validation (★) were kept. The loss is in nats a token; in training, dropout"
-            " and the penalties add to it."
-        ),
-        keys(signs),
-        page.picture(
-            draw_learning(histories, colors), "Training and validation loss over the steps"
-        ),
-        table(outcomes, ["part", "best step", "last step", "validation loss", "seconds"]),
     )

@@ -47,6 +47,9 @@ table.figures tbody tr:first-child > * { background: var(--soft); }
 td.best { font-weight: 700; color: #0b6b4f; }
 td.best::before { content: "★ "; font-size: .75em; vertical-align: .1em; }
 table.confusion td, table.confusion th { text-align: right; }
+table.attention td { min-width: 1.6rem; border: 1px solid var(--soft); }
+table.attention th { font-weight: 400; white-space: nowrap; border: 0; }
+table.attention thead th { writing-mode: vertical-rl; transform: rotate(180deg); }
 table.pairs { width: 100%; }
 table.pairs th { font-weight: 400; color: var(--muted); width: 38%; padding-left: 0; }
 table.pairs td { overflow-wrap: anywhere; }

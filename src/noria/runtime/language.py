@@ -14,22 +14,23 @@ from noria.errors import ModelFileError, UsageError
 from noria.runtime.stepper import NetworkState, NetworkStepper
 from noria.wiring import Layer, Wiring
 
-__all__ = ["LanguageStepper", "Sampling", "generate"]
+__all__ = ["LanguageStepper", "RunningText", "Sampling", "generate"]
 
 Array = NDArray[Any]
 
 _UNIFORMS = 1024
-_CHUNK = 256
 
 
 class LanguageStepper:
     """Steps a language model on numpy arrays.
 
-    The linear output layer runs as a layer of the network, in the same native call.
+    The embedding is multiplied into the first layer's weights once, so that a token picks a column
+    of them; the linear output layer runs as a layer of the network, in the same native call.
 
     Args:
         plan: `noria.modules.language.LanguagePlan` as plain JSON values.
         weights: Arrays by name.
+        int8: Round the network's weights to eight bits: faster where it is large, a little off.
 
     Attributes:
         vocabulary_size: V.
@@ -38,11 +39,12 @@ class LanguageStepper:
         ModelFileError: if the weights are not those of the plan.
     """
 
-    def __init__(self, plan: Mapping[str, Any], weights: Mapping[str, Array]) -> None:
+    def __init__(
+        self, plan: Mapping[str, Any], weights: Mapping[str, Array], *, int8: bool = False
+    ) -> None:
         try:
             wiring = Wiring.from_dict(plan["wiring"])
             self.vocabulary_size = int(plan["vocabulary_size"])
-            self._embedding = np.ascontiguousarray(weights["embedding.weight"])
             own = {
                 name.removeprefix("network."): array
                 for name, array in weights.items()
@@ -56,42 +58,53 @@ class LanguageStepper:
                 tied = "embedding.weight" if plan["tied"] else "output.weight"
                 own |= {f"{last}weight_ih": weights[tied], f"{last}bias_ih": weights["output.bias"]}
                 wiring = _with_output(wiring, self.vocabulary_size)
+            below = own["layers.0.weight_ih"]
+            own["layers.0.weight_ih"] = kernels.linear(below, weights["embedding.weight"], None)
         except KeyError as error:
             raise ModelFileError(f"the language model lacks {error}") from error
-        self._network = NetworkStepper(wiring, own)
+        first = dataclasses.replace(wiring.layers[0], input_size=self.vocabulary_size)
+        wiring = dataclasses.replace(
+            wiring, input_size=self.vocabulary_size, layers=(first, *wiring.layers[1:])
+        )
+        self._network = NetworkStepper(wiring, own, int8=int8)
 
-    def zero_state(self, batch_size: int) -> NetworkState:
-        """The state at the beginning of a text, for B texts."""
-        return self._network.zero_state(batch_size)
+    def start(self, batch_size: int) -> RunningText:
+        """B texts at their beginning."""
+        return RunningText(self._network.running(batch_size), self._adaptive)
 
-    def step(self, tokens: Array, state: NetworkState) -> tuple[Array, NetworkState]:
+
+class RunningText:
+    """Texts that are read, or written, a token at a time.
+
+    Args:
+        network: The network, with the texts' states.
+        adaptive: What makes log-probabilities of its output; None where these are the output.
+    """
+
+    def __init__(self, network: kernels.Stepper, adaptive: _AdaptiveSoftmax | None) -> None:
+        self._network = network
+        self._adaptive = adaptive
+
+    @property
+    def state(self) -> NetworkState:
+        """States of all layers, each (B, H); copies."""
+        return self._network.state
+
+    @state.setter
+    def state(self, state: NetworkState) -> None:
+        self._network.state = state
+
+    def read(self, tokens: Array) -> Array:
         """Read one token of each text.
 
         Args:
-            tokens: Shape (B,).
-            state: State before them; it is not changed.
+            tokens: int64, shape (B,).
 
         Returns:
-            Unnormalised log-probabilities of what comes next, shape (B, V), and the new state.
+            Unnormalised log-probabilities of what comes next, shape (B, V).
         """
-        y, state = self._network.step(self._embedding[tokens], state)
-        return (y if self._adaptive is None else self._adaptive(y)), state
-
-    def read(self, tokens: Array, state: NetworkState) -> tuple[Array, NetworkState]:
-        """Read a stretch of each text; the bits are those of stepping through it.
-
-        Args:
-            tokens: Shape (B, T), T at least 1.
-            state: State before them; it is not changed.
-
-        Returns:
-            What comes after the last, shape (B, V), and the new state.
-        """
-        for begin in range(0, tokens.shape[1], _CHUNK):
-            part = self._embedding[tokens[:, begin : begin + _CHUNK]]
-            y, state = self._network.scan(part, state)
-        last = np.ascontiguousarray(y[:, -1])
-        return (last if self._adaptive is None else self._adaptive(last)), state
+        y = self._network.step_index(tokens)
+        return y if self._adaptive is None else self._adaptive(y)
 
 
 class _AdaptiveSoftmax:
@@ -218,9 +231,13 @@ def generate(
     last = prompt[-64:]
     recent[:, : len(last)] = last
     place = len(last)
-    logits, state = stepper.read(np.asarray(prompt, np.int64)[None], stepper.zero_state(1))
+    reader, writer = stepper.start(1), stepper.start(samples)
+    for token in prompt:
+        logits = reader.read(np.array([token]))
     logits = np.repeat(logits, samples, axis=0)
-    state = tuple(tuple(np.repeat(part, samples, axis=0) for part in layer) for layer in state)
+    writer.state = tuple(
+        tuple(np.repeat(part, samples, axis=0) for part in layer) for layer in reader.state
+    )
     while True:
         uniforms = np.stack([random.random(_UNIFORMS) for random in randoms], axis=1)
         for draws in uniforms:
@@ -228,7 +245,7 @@ def generate(
             recent[:, place % 64] = tokens
             place += 1
             yield tokens
-            logits, state = stepper.step(tokens, state)
+            logits = writer.read(tokens)
 
 
 def _with_output(wiring: Wiring, width: int) -> Wiring:

@@ -37,9 +37,18 @@ class TextGenerator:
 
     @classmethod
     def from_document(
-        cls, document: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]
+        cls,
+        document: Mapping[str, Any],
+        weights: Mapping[str, NDArray[Any]],
+        *,
+        int8: bool = False,
     ) -> TextGenerator:
         """From what a model file for the task "language" holds.
+
+        Args:
+            document: Its document.
+            weights: Its weights.
+            int8: See `LanguageStepper`.
 
         Raises:
             KeyError, TypeError, ValueError: if the parts do not fit together.
@@ -51,7 +60,7 @@ class TextGenerator:
         }
         return cls(
             Tokenizer.from_dict(document["tokenizer"]),
-            LanguageStepper(document["parts"]["network"]["plan"], own),
+            LanguageStepper(document["parts"]["network"]["plan"], own, int8=int8),
             whole=document["whole"],
             conditioned=document["columns"]["condition"] is not None,
         )

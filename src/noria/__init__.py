@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from noria.runtime import Session
     from noria.tasks.classify import SequenceClassifier
     from noria.tasks.forecast import Forecaster
+    from noria.tasks.language import LanguageModel
+    from noria.tasks.translate import Translator
     from noria.wiring import Wiring
 
 __version__ = "0.1.0"
@@ -25,10 +27,12 @@ __all__ = [
     "LSTM",
     "RNN",
     "Forecaster",
+    "LanguageModel",
     "Network",
     "NoriaError",
     "SequenceClassifier",
     "Session",
+    "Translator",
     "Wiring",
     "__version__",
 ]
@@ -38,10 +42,12 @@ _HOME = {
     "LSTM": "noria.cells",
     "RNN": "noria.cells",
     "Forecaster": "noria.tasks.forecast",
+    "LanguageModel": "noria.tasks.language",
     "Network": "noria.network",
     "NoriaError": "noria.errors",
     "SequenceClassifier": "noria.tasks.classify",
     "Session": "noria.runtime",
+    "Translator": "noria.tasks.translate",
     "Wiring": "noria.wiring",
 }
 

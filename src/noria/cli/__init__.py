@@ -17,9 +17,12 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Toml
 
 from noria import __version__
-from noria.cli.arguments import Json, Level, MaybeOutput, check_output, integers
+from noria.cli.arguments import Flag, Json, Level, MaybeOutput, check_output, integers
 from noria.cli.fit_classify import classify
 from noria.cli.fit_forecast import forecast
+from noria.cli.fit_language import language
+from noria.cli.fit_translate import translate
+from noria.cli.generate import generate
 from noria.cli.models import ask, load_model
 from noria.cli.stream import stream
 from noria.cli.tables import show_comparison
@@ -45,6 +48,9 @@ fit_app = App(name="fit", help="Train a model on your data.")
 app.command(fit_app)
 fit_app.command(forecast)
 fit_app.command(classify)
+fit_app.command(language)
+fit_app.command(translate)
+app.command(generate)
 app.command(stream)
 
 
@@ -75,16 +81,18 @@ def predict(
     output: MaybeOutput = None,
     horizon: int | None = None,
     level: Level = None,
+    n_best: int | None = None,
     json: Json = False,
 ) -> None:
-    """Say what comes next, or of which class each case is: CSV, JSON lines or a file.
+    """Say what comes next, of which class each case is, or what it is in another language.
 
     Parameters
     ----------
     model
         Model file.
     data
-        The data to go on from or to classify, with the columns the model was trained on.
+        The data to go on from or to classify, with the columns the model was trained on; or text
+        to translate, a sentence a line.
     output
         A .csv or .parquet file to write; standard output if left out.
     horizon
@@ -92,6 +100,8 @@ def predict(
     level
         Levels of the intervals in %, separated by commas; as trained if left out. Of a forecaster
         alone.
+    n_best
+        Translations of each sentence, the best first. Of a translator alone.
     json
         Print one JSON object a line.
     """
@@ -102,8 +112,12 @@ def predict(
     levels = None if level is None else integers("level", level)
     task, estimator = load_model(model)
     # where scikit-learn wants an array of predict, predict_frame gives the table
-    method = getattr(estimator, "predict_frame", estimator.predict)
-    frame = ask(task, method, data, horizon=horizon, levels=levels)
+    names = [name for name in ("predict_frame", "predict") if hasattr(estimator, name)]
+    if not names:
+        raise UsageError(f"a model for {task} does not predict: noria generate writes with it")
+    frame = ask(
+        task, getattr(estimator, names[0]), data, horizon=horizon, levels=levels, n_best=n_best
+    )
     if output is None:
         sys.stdout.write(frame.write_ndjson() if json else frame.write_csv(datetime_format=_STAMP))
         return
@@ -124,23 +138,36 @@ def evaluate(
     /,
     *,
     windows: int | None = None,
+    adapt: Flag = False,
+    reference: Path | None = None,
     json: Json = False,
 ) -> None:
-    """Compare a model with its rivals at the end of each series, or on labelled cases.
+    """Compare a model with its rivals on data that tells what was right.
 
     Parameters
     ----------
     model
         Model file.
     data
-        History and what came after it in one file, or labelled cases.
+        History and what came after it in one file, labelled cases, text, or pairs of texts.
     windows
         Horizons to forecast at the end of each series; 1 if left out. Of a forecaster alone.
+    adapt
+        Also let the network go on learning as it reads. Of a language model alone.
+    reference
+        Right translations, line by line, where the data does not hold both. Of a translator alone.
     json
         Print one JSON object instead of a table.
     """
     task, estimator = load_model(model)
-    comparison = ask(task, estimator.evaluate, data, windows=windows)
+    comparison = ask(
+        task,
+        estimator.evaluate,
+        data,
+        windows=windows,
+        adapt=adapt or None,
+        reference=reference,
+    )
     show_comparison(comparison, json, model=str(model))
 
 
@@ -158,7 +185,8 @@ def info(model: Path, /, *, json: Json = False) -> None:
     from noria.runtime import read_model
 
     file = read_model(model)
-    document = {key: value for key, value in file.document.items() if key != "exhibits"}
+    long = ("exhibits", "tokenizer")
+    document = {key: value for key, value in file.document.items() if key not in long}
     if json:
         print(jsonlib.dumps({"sha256": file.sha256, **document}))
         return

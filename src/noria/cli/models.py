@@ -15,6 +15,8 @@ __all__ = ["ask", "load_model", "task_class"]
 _TASKS = {
     "forecast": ("noria.tasks.forecast", "Forecaster"),
     "classify": ("noria.tasks.classify", "SequenceClassifier"),
+    "language": ("noria.tasks.language", "LanguageModel"),
+    "translate": ("noria.tasks.translate", "Translator"),
 }
 
 

@@ -11,12 +11,16 @@ if TYPE_CHECKING:
 
     from noria.training.class_scores import ClassComparison
     from noria.training.comparison import Comparison
+    from noria.training.language_scores import LanguageComparison
+    from noria.training.translation import TranslationComparison
 
 __all__ = ["show_comparison"]
 
 
 def show_comparison(
-    comparison: Comparison | ClassComparison | None, json: bool, **about: str
+    comparison: Comparison | ClassComparison | LanguageComparison | TranslationComparison | None,
+    json: bool,
+    **about: str,
 ) -> None:
     """Print a comparison.
 
@@ -39,15 +43,22 @@ def show_comparison(
         )
         return
     if comparison is None:
-        print("No windows were held out, so there is no comparison.")
+        print("Nothing was held out, so there is no comparison.")
         return
     from rich.console import Console
 
     from noria.training.class_scores import ClassComparison
+    from noria.training.comparison import Comparison
+    from noria.training.language_scores import LanguageComparison
 
-    table = (
-        _classes(comparison) if isinstance(comparison, ClassComparison) else _forecasts(comparison)
-    )
+    if isinstance(comparison, ClassComparison):
+        table = _classes(comparison)
+    elif isinstance(comparison, LanguageComparison):
+        table = _languages(comparison)
+    elif isinstance(comparison, Comparison):
+        table = _forecasts(comparison)
+    else:
+        table = _translations(comparison)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
     for note in comparison.notes:
         print(note)
@@ -83,6 +94,35 @@ def _classes(comparison: ClassComparison) -> Table:
             f"{score.macro_f1:.4f}",
             "" if score.log_loss != score.log_loss else f"{score.log_loss:.4f}",
             "" if score.parameters is None else str(score.parameters),
+            f"{score.seconds:.1f}",
+        )
+    return table
+
+
+def _languages(comparison: LanguageComparison) -> Table:
+    title = f"{comparison.tokens} held-out tokens, {comparison.characters} characters"
+    table = _table(title, ["nats a token", "perplexity", "bits a character"])
+    for score in comparison.scores:
+        table.add_row(
+            score.model,
+            f"{score.loss:.4f}",
+            f"{score.perplexity:.4g}",
+            f"{score.bits_per_character:.4f}",
+            str(score.parameters),
+            f"{score.seconds:.1f}",
+        )
+    return table
+
+
+def _translations(comparison: TranslationComparison) -> Table:
+    table = _table(f"{comparison.sentences} held-out sentences", ["BLEU", "chrF", "sentences/s"])
+    for score in comparison.scores:
+        table.add_row(
+            score.model,
+            f"{score.bleu:.2f}",
+            f"{score.chrf:.2f}",
+            f"{score.sentences_per_second:.4g}",
+            str(score.parameters),
             f"{score.seconds:.1f}",
         )
     return table

@@ -47,6 +47,9 @@ table.figures tbody tr:first-child > * { background: var(--soft); }
 td.best { font-weight: 700; color: #0b6b4f; }
 td.best::before { content: "★ "; font-size: .75em; vertical-align: .1em; }
 table.confusion td, table.confusion th { text-align: right; }
+table.attention td { min-width: 1.6rem; border: 1px solid var(--soft); }
+table.attention th { font-weight: 400; white-space: nowrap; border: 0; }
+table.attention thead th { writing-mode: vertical-rl; transform: rotate(180deg); }
 table.pairs { width: 100%; }
 table.pairs th { font-weight: 400; color: var(--muted); width: 38%; padding-left: 0; }
 table.pairs td { overflow-wrap: anywhere; }
@@ -67,6 +70,8 @@ figcaption b { color: var(--ink); }
   margin: .6rem 0; list-style: none; }
 .keys i { display: inline-block; width: 1.6rem; height: .8rem; margin-right: .4rem;
   vertical-align: middle; }
+pre.sample { margin: .3rem 0; padding: .6rem .8rem; background: var(--soft); font-size: .82rem;
+  white-space: pre-wrap; overflow-wrap: anywhere; max-height: 18rem; overflow-y: auto; }
 code { font-size: .88em; overflow-wrap: anywhere; }
 svg.wiring { display: block; margin: .5rem auto; }
 @media (max-width: 40rem) {

@@ -27,6 +27,7 @@ class NetworkStepper:
     Args:
         wiring: Of the network; in one direction of time.
         weights: Arrays under the names of `Wiring.parameters`, all float32 or all float64.
+        int8: Round the weights to eight bits; see `noria.kernels.pack_stack`.
 
     Attributes:
         wiring: The wiring.
@@ -38,7 +39,7 @@ class NetworkStepper:
         KernelError: if the native core does not run a cell or dtype.
     """
 
-    def __init__(self, wiring: Wiring, weights: Mapping[str, Array]) -> None:
+    def __init__(self, wiring: Wiring, weights: Mapping[str, Array], *, int8: bool = False) -> None:
         if wiring.bidirectional:
             raise UsageError(
                 "a bidirectional network cannot step: it needs the whole sequence; train one with"
@@ -47,7 +48,7 @@ class NetworkStepper:
         check_weights(wiring, weights)
         self.wiring = wiring
         self.dtype: np.dtype[Any] = weights["layers.0.weight_ih"].dtype
-        self._packed = kernels.pack_stack(_stack_layers(wiring, weights))
+        self._packed = kernels.pack_stack(_stack_layers(wiring, weights), int8=int8)
 
     def zero_state(self, batch_size: int) -> NetworkState:
         """The state before the first step, all zeros.
@@ -77,6 +78,14 @@ class NetworkStepper:
         expect_shape("x", x, "BI", I=self.wiring.input_size)
         y, state = self.scan(x[:, None], state)
         return y[:, 0], state
+
+    def running(self, batch_size: int) -> kernels.Stepper:
+        """B streams whose state stands inside: a step that costs least, to the same bits.
+
+        Args:
+            batch_size: B.
+        """
+        return kernels.Stepper(self._packed, batch_size)
 
     def scan(
         self, x: Array, state: NetworkState, lengths: ArrayLike | None = None

@@ -31,6 +31,7 @@ from noria.tasks.estimator import (
     check_at_least_one,
     check_baselines,
     check_fitted,
+    check_shares,
     check_training,
     reading,
     settings,
@@ -416,9 +417,7 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise UsageError(f"kernel_size is {self.kernel_size}: it must be odd")
         if self.pooling not in POOLINGS:
             raise UsageError(f"pooling is {self.pooling!r}, expected one of {', '.join(POOLINGS)}")
-        for name in ("augmentation", "label_smoothing"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}: from 0 up to, not including, 1")
+        check_shares(self, "augmentation", "label_smoothing")
         if self.class_weight not in (None, "balanced"):
             raise UsageError(f"class_weight is {self.class_weight!r}: it is 'balanced' or None")
 

@@ -18,6 +18,7 @@ __all__ = [
     "check_at_least_one",
     "check_baselines",
     "check_fitted",
+    "check_shares",
     "check_training",
     "reading",
     "settings",
@@ -60,6 +61,18 @@ def check_at_least_one(estimator: BaseEstimator, *names: str) -> None:
         value = getattr(estimator, name)
         if value is not None and value < 1:
             raise UsageError(f"{name} is {value}: it must be at least 1")
+
+
+def check_shares(estimator: BaseEstimator, *names: str) -> None:
+    """Refuse shares and probabilities outside [0, 1).
+
+    Raises:
+        UsageError: naming the first.
+    """
+    for name in names:
+        value = getattr(estimator, name)
+        if not 0 <= value < 1:
+            raise UsageError(f"{name} is {value}: from 0 up to, not including, 1")
 
 
 def check_training(estimator: BaseEstimator) -> None:

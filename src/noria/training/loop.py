@@ -10,9 +10,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +28,11 @@ __all__ = ["History", "Objective", "TrainingConfig", "Update", "random_generator
 
 BatchT = TypeVar("BatchT")
 
+_OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
@@ -34,14 +40,19 @@ class TrainingConfig:
 
     Attributes:
         steps: Updates at the most.
-        learning_rate: Of AdamW, at the top of the schedule: a linear rise over the first
-            twentieth of the steps, then half a cosine down to a hundredth.
-        weight_decay: Of AdamW.
+        learning_rate: At the top of the schedule.
+        weight_decay: Of the optimizer.
         clip_norm: Largest norm of the gradient; it is scaled down to this.
         validate_every: Steps between two validations.
         patience: Validations without a better one before training stops.
         checkpoint_every: Steps between two checkpoints.
         seed: Of the initial weights, the batches and the dropout.
+        optimizer: "adamw" or plain "sgd".
+        schedule: "cosine": a linear rise of the learning rate over the first twentieth of the
+            steps, then half a cosine down to a hundredth; or "constant".
+        average_after: Validations without a better one before the mean of the weights from then
+            on takes their place where it is validated and kept; None for never. With "sgd" and
+            "constant" this is NT-ASGD (Merity et al. 2018).
     """
 
     steps: int = 2000
@@ -52,18 +63,27 @@ class TrainingConfig:
     patience: int = 8
     checkpoint_every: int = 200
     seed: int = 0
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    schedule: Literal["cosine", "constant"] = "cosine"
+    average_after: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("steps", "validate_every", "patience", "checkpoint_every"):
+        counts = ["steps", "validate_every", "patience", "checkpoint_every"]
+        for name in counts + ["average_after"] * (self.average_after is not None):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}: it must be at least 1")
         if self.seed < 0:
             raise UsageError(f"seed is {self.seed}: it must be at least 0")
         if not self.learning_rate > 0 or not self.clip_norm > 0:
             raise UsageError("learning_rate and clip_norm must be above 0")
+        for name, choices in [("optimizer", _OPTIMIZERS), ("schedule", ("cosine", "constant"))]:
+            if getattr(self, name) not in choices:
+                raise UsageError(f"{name} is {getattr(self, name)!r}: {' or '.join(choices)}")
 
     def learning_rate_at(self, step: int) -> float:
         """The schedule: the learning rate of step 0, 1, … steps − 1."""
+        if self.schedule == "constant":
+            return self.learning_rate
         rise = max(1, self.steps // 20)
         if step < rise:
             return self.learning_rate * (step + 1) / rise
@@ -104,6 +124,7 @@ class History:
         best_step: The step whose weights were kept.
         stopped_early: Whether patience ran out before the steps did.
         seconds: Time spent, all runs of a resumed training together.
+        samples: What the model had to show at each validation.
     """
 
     step: list[int] = dataclasses.field(default_factory=list)
@@ -112,6 +133,7 @@ class History:
     best_step: int = 0
     stopped_early: bool = False
     seconds: float = 0.0
+    samples: list[str] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,6 +171,7 @@ def train(
     checkpoint: Path | None = None,
     resume: bool = False,
     on_update: Callable[[Update], None] | None = None,
+    sample: Callable[[], str] | None = None,
 ) -> History:
     """Train a model in place and leave it with the best weights by validation.
 
@@ -161,6 +184,7 @@ def train(
             the model is safe.
         resume: Go on from the checkpoint if there is one.
         on_update: Called after every step.
+        sample: Shows what the model has learned, after every validation; for the report.
 
     Returns:
         The course of the training.
@@ -171,7 +195,7 @@ def train(
         ResourceError: if the disk does not take the checkpoint.
     """
     accelerator = Accelerator(cpu=True)
-    optimizer = torch.optim.AdamW(
+    optimizer = _OPTIMIZERS[config.optimizer](
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
     run = _Run(model, optimizer)
@@ -194,14 +218,17 @@ def train(
         stepper.step()
         run.state = _detach(state)
         run.step += 1
+        run.average()
         run.losses.append(float(loss.detach()))
         validated = run.step % config.validate_every == 0 or run.step == config.steps
         if validated:
             prepared.eval()
-            with torch.no_grad():
+            with torch.no_grad(), run.averaged():
                 validation = objective.validate()
-            _expect_finite("validation loss", validation, run.step)
-            run.judge(validation, config.patience)
+                _expect_finite("validation loss", validation, run.step)
+                run.judge(validation, config)
+                if sample is not None:
+                    run.history.samples.append(sample())
         run.history.seconds = time.monotonic() - started
         if on_update is not None:
             latest = run.history.validation[-1] if run.history.validation else math.nan
@@ -240,8 +267,32 @@ class _Run:
         self.history = History()
         self.state: NetworkState | None = None
         self.best: dict[str, Tensor] = {}
+        self.mean: dict[str, Tensor] = {}
+        self.mean_of = 0
 
-    def judge(self, validation: float, patience: int) -> None:
+    @torch.no_grad()
+    def average(self) -> None:
+        """Take the weights after a step into their mean, once there is one."""
+        if self.mean:
+            self.mean_of += 1
+            for name, parameter in self.model.named_parameters():
+                self.mean[name] += (parameter - self.mean[name]) / self.mean_of
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The model with the mean of its weights, once there is one."""
+        own = {name: p.detach().clone() for name, p in self.model.named_parameters() if self.mean}
+        self._put(self.mean)
+        yield
+        self._put(own)
+
+    @torch.no_grad()
+    def _put(self, weights: dict[str, Tensor]) -> None:
+        for name, parameter in self.model.named_parameters():
+            if name in weights:
+                parameter.copy_(weights[name])
+
+    def judge(self, validation: float, config: TrainingConfig) -> None:
         """Note a validation; remember the weights if they are the best so far."""
         history = self.history
         best = min(history.validation, default=math.inf)
@@ -255,16 +306,18 @@ class _Run:
             self.since_best = 0
         else:
             self.since_best += 1
-            history.stopped_early = self.since_best >= patience
+            if self.since_best == config.average_after and not self.mean:
+                self.mean = {n: torch.zeros_like(p) for n, p in self.model.named_parameters()}
+                self.since_best = 0
+            history.stopped_early = self.since_best >= config.patience
 
-    @torch.no_grad()
     def keep_best(self) -> None:
-        for name, parameter in self.model.named_parameters():
-            parameter.copy_(self.best[name])
+        self._put(self.best)
 
     def checkpoint(self, fingerprint: str) -> Checkpoint:
         tensors = {f"model.{name}": p.detach() for name, p in self.model.named_parameters()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        tensors |= {f"mean.{name}": value for name, value in self.mean.items()}
         for index, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
         for layer, parts in enumerate(self.state or ()):
@@ -273,11 +326,11 @@ class _Run:
             "step": self.step,
             "losses": self.losses,
             "since_best": self.since_best,
+            "mean_of": self.mean_of,
             "history": dataclasses.asdict(self.history),
         }
         return Checkpoint(fingerprint, progress, tensors)
 
-    @torch.no_grad()
     def restore(self, checkpoint: Checkpoint) -> None:
         progress = checkpoint.progress
         weights = checkpoint.under("model")
@@ -289,10 +342,11 @@ class _Run:
         self.step = progress["step"]
         self.losses = progress["losses"]
         self.since_best = progress["since_best"]
+        self.mean_of = progress["mean_of"]
         self.history = History(**progress["history"])
-        for name, parameter in self.model.named_parameters():
-            parameter.copy_(weights[name])
+        self._put(weights)
         self.best = checkpoint.under("best")
+        self.mean = checkpoint.under("mean")
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in checkpoint.under("optimizer").items():
             index, _, moment = name.partition(".")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from noria.network import Network
     from noria.runtime import Session
     from noria.tasks.classify import SequenceClassifier
+    from noria.tasks.detect import AnomalyDetector
     from noria.tasks.forecast import Forecaster
     from noria.wiring import Wiring
 
@@ -24,6 +25,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "AnomalyDetector",
     "Forecaster",
     "Network",
     "NoriaError",
@@ -37,6 +39,7 @@ _HOME = {
     "GRU": "noria.cells",
     "LSTM": "noria.cells",
     "RNN": "noria.cells",
+    "AnomalyDetector": "noria.tasks.detect",
     "Forecaster": "noria.tasks.forecast",
     "Network": "noria.network",
     "NoriaError": "noria.errors",

@@ -19,6 +19,7 @@ from cyclopts.config import Toml
 from noria import __version__
 from noria.cli.arguments import Json, Level, MaybeOutput, check_output, integers
 from noria.cli.fit_classify import classify
+from noria.cli.fit_detect import detect
 from noria.cli.fit_forecast import forecast
 from noria.cli.models import load_model
 from noria.cli.tables import show_comparison
@@ -44,6 +45,7 @@ fit_app = App(name="fit", help="Train a model on your data.")
 app.command(fit_app)
 fit_app.command(forecast)
 fit_app.command(classify)
+fit_app.command(detect)
 
 
 @app.meta.default
@@ -75,14 +77,14 @@ def predict(
     level: Level = None,
     json: Json = False,
 ) -> None:
-    """Say what comes next, or of which class each case is: CSV, JSON lines or a file.
+    """Say what comes next, of which class each case is, or what is not normal: CSV or JSON lines.
 
     Parameters
     ----------
     model
         Model file.
     data
-        The data to go on from or to classify, with the columns the model was trained on.
+        The data to go on from, to classify or to watch, with the columns the model was trained on.
     output
         A .csv or .parquet file to write; standard output if left out.
     horizon
@@ -123,27 +125,34 @@ def evaluate(
     data: Path,
     /,
     *,
-    windows: int | None = None,
+    windows: str | None = None,
+    label: str | None = None,
     json: Json = False,
 ) -> None:
-    """Compare a model with its rivals at the end of each series, or on labelled cases.
+    """Compare a model with its rivals at the end of each series, or on labelled cases or events.
 
     Parameters
     ----------
     model
         Model file.
     data
-        History and what came after it in one file, or labelled cases.
+        History and what came after it in one file, labelled cases, or events.
     windows
-        Horizons to forecast at the end of each series; 1 if left out. Of a forecaster alone.
+        Of a forecaster, horizons to forecast at the end of each series; 1 if left out. Of a
+        detector, a JSON file of the first and last time of each anomaly.
+    label
+        Column that is 1 at anomalies. Of a detector alone.
     json
         Print one JSON object instead of a table.
     """
     task, estimator = load_model(model)
     if task == "forecast":
-        comparison = estimator.evaluate(data, windows=1 if windows is None else windows)
+        _refuse(task, label=label)
+        comparison = estimator.evaluate(data, windows=_count("windows", windows))
+    elif task == "detect":
+        comparison = estimator.evaluate(data, label=label, windows=windows)
     else:
-        _refuse(task, windows=windows)
+        _refuse(task, windows=windows, label=label)
         comparison = estimator.evaluate(data)
     show_comparison(comparison, json, model=str(model))
 
@@ -202,6 +211,16 @@ def _refuse(task: str, **flags: object) -> None:
     for name, value in flags.items():
         if value is not None:
             raise UsageError(f"--{name} is of no use to a model for {task}")
+
+
+def _count(name: str, value: str | None) -> int:
+    """A whole number; 1 if left out."""
+    if value is None:
+        return 1
+    try:
+        return int(value)
+    except ValueError:
+        raise UsageError(f"--{name} {value}: expected a whole number") from None
 
 
 def _check_config(config: Path) -> None:

@@ -13,6 +13,7 @@ __all__ = ["load_model", "task_class"]
 _TASKS = {
     "forecast": ("noria.tasks.forecast", "Forecaster"),
     "classify": ("noria.tasks.classify", "SequenceClassifier"),
+    "detect": ("noria.tasks.detect", "AnomalyDetector"),
 }
 
 

@@ -11,12 +11,15 @@ if TYPE_CHECKING:
 
     from noria.training.class_scores import ClassComparison
     from noria.training.comparison import Comparison
+    from noria.training.detection_scores import DetectionComparison
 
 __all__ = ["show_comparison"]
 
 
 def show_comparison(
-    comparison: Comparison | ClassComparison | None, json: bool, **about: str
+    comparison: Comparison | ClassComparison | DetectionComparison | None,
+    json: bool,
+    **about: str,
 ) -> None:
     """Print a comparison.
 
@@ -39,15 +42,19 @@ def show_comparison(
         )
         return
     if comparison is None:
-        print("No windows were held out, so there is no comparison.")
+        print("Nothing was held out, so there is no comparison.")
         return
     from rich.console import Console
 
     from noria.training.class_scores import ClassComparison
+    from noria.training.detection_scores import DetectionComparison
 
-    table = (
-        _classes(comparison) if isinstance(comparison, ClassComparison) else _forecasts(comparison)
-    )
+    if isinstance(comparison, ClassComparison):
+        table = _classes(comparison)
+    elif isinstance(comparison, DetectionComparison):
+        table = _detections(comparison)
+    else:
+        table = _forecasts(comparison)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
     for note in comparison.notes:
         print(note)
@@ -82,6 +89,25 @@ def _classes(comparison: ClassComparison) -> Table:
             f"{100 * score.accuracy:.2f}",
             f"{score.macro_f1:.4f}",
             "" if score.log_loss != score.log_loss else f"{score.log_loss:.4f}",
+            "" if score.parameters is None else str(score.parameters),
+            f"{score.seconds:.1f}",
+        )
+    return table
+
+
+def _detections(comparison: DetectionComparison) -> Table:
+    labelled = comparison.windows is not None
+    title = f"{comparison.events} events"
+    if labelled:
+        title += f" with {comparison.windows} anomalies"
+    headings = ["NAB score", "precision", "recall"] if labelled else []
+    table = _table(title, [*headings, "false alarms in 1000", "MAE"])
+    for score in comparison.scores:
+        figures = [score.nab, score.precision, score.recall] if labelled else []
+        figures += [1000 * score.false_alarm_rate, score.mae]
+        table.add_row(
+            score.model,
+            *("" if value != value else f"{value:.4g}" for value in figures),
             "" if score.parameters is None else str(score.parameters),
             f"{score.seconds:.1f}",
         )

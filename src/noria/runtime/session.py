@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noria.errors import DataError, ModelFileError, NoriaError, UsageError
+from noria.runtime.detect import DetectStream
 from noria.runtime.model_file import ModelFile, read_model
 from noria.runtime.plain import PlainStream
 from noria.runtime.state_bytes import read_state, write_state
@@ -29,7 +30,7 @@ Array = NDArray[Any]
 _PIECE = 256
 """Events of one stream that are fed in one native call."""
 
-_TASKS: dict[str, type[StreamTask]] = {"network": PlainStream}
+_TASKS: dict[str, type[StreamTask]] = {"network": PlainStream, "detect": DetectStream}
 
 
 class Reading(Protocol):

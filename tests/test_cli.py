@@ -306,7 +306,7 @@ def test_fit_says_how_it_compares(here: Path, capsys: pytest.CaptureFixture[str]
     assert last == "Model: x.noria"
     assert [file.name for file in here.iterdir() if file.name.startswith("x.")] == ["x.noria"]
     code, out, err = result(capsys, fit("good.csv", "--test-windows", "0"))
-    assert out == "No windows were held out, so there is no comparison.\nModel: x.noria\n"
+    assert out == "Nothing was held out, so there is no comparison.\nModel: x.noria\n"
 
 
 def test_fit_as_json(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Sequence
@@ -33,9 +34,7 @@ def windows_of(labels: NDArray[np.bool_]) -> Windows:
     return [(int(start), int(end) - 1) for start, end in edges.reshape(-1, 2)]
 
 
-def read_windows(
-    windows: Sequence[Sequence[Any]] | Path | str, table: ChannelTable
-) -> Windows:
+def read_windows(windows: Sequence[Sequence[Any]] | Path | str, table: ChannelTable) -> Windows:
     """Find the events between given times.
 
     Args:
@@ -46,11 +45,11 @@ def read_windows(
     Raises:
         DataError: if the file cannot be read, a time is none, or windows hold no event or overlap.
     """
-    name = "the windows"
+    name, pairs = "the windows", windows
     if isinstance(windows, str | os.PathLike):
-        name, windows = str(windows), _load(Path(windows), table.name)
+        name, pairs = str(windows), _load(Path(windows), table.name)
     found: Windows = []
-    for number, pair in enumerate(windows):
+    for number, pair in enumerate(pairs):
         try:
             start, end = (_time(part, table.times.dtype) for part in pair)
         except (TypeError, ValueError):
@@ -61,7 +60,7 @@ def read_windows(
             raise DataError(f"{name}: no event of {table.name} lies in window {number}, {pair!r}")
         found.append((first, last))
     found.sort()
-    for (_, last), (first, _) in zip(found, found[1:], strict=False):
+    for (_, last), (first, _) in itertools.pairwise(found):
         if first <= last:
             raise DataError(f"{name}: two windows overlap at {table.times[first]}; join them")
     return found

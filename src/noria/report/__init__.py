@@ -6,13 +6,14 @@ from pathlib import Path
 
 from noria.errors import MissingExtraError, ModelFileError
 from noria.report.classify import classify_page
+from noria.report.detect import detect_page
 from noria.report.forecast import forecast_page
 from noria.runtime import read_model
 from noria.runtime.files import replace_file
 
 __all__ = ["write_report"]
 
-_PAGES = {"forecast": forecast_page, "classify": classify_page}
+_PAGES = {"forecast": forecast_page, "classify": classify_page, "detect": detect_page}
 
 
 def write_report(model: Path, output: Path) -> None:

@@ -15,10 +15,8 @@ from noria.report.page import Page, definitions, keys, note, paragraph, table
 from noria.report.pictures import (
     ACTUAL,
     FORECAST,
-    PART_COLORS,
     band_color,
     draw_forecast,
-    draw_learning,
 )
 from noria.report.words import best_rows, count, figures, whole, words
 from noria.runtime import ModelFile

@@ -1,14 +1,24 @@
-"""Plotly pictures as plain data: forecasts with their intervals, and learning curves."""
+"""Plotly pictures as plain data: forecasts and expectations, and learning curves."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["ACTUAL", "FORECAST", "PART_COLORS", "band_color", "draw_forecast", "draw_learning"]
+__all__ = [
+    "ACTUAL",
+    "ALARM",
+    "FORECAST",
+    "PART_COLORS",
+    "band_color",
+    "draw_detection",
+    "draw_forecast",
+    "draw_learning",
+]
 
 ACTUAL = "#1b2733"
 FORECAST = "#1f5fa8"
+ALARM = "#b3261e"
 PART_COLORS = (FORECAST, "#c2600a")
 _NUMBER = ",.5~r"  # d3's: five figures, no zeros at the end
 _LOSS = ".4~r"
@@ -128,8 +138,14 @@ def draw_detection(exhibit: Mapping[str, Any], channel: int) -> dict[str, Any]:
     layout["xaxis"]["anchor"] = "y2"
     layout["shapes"] = [
         {
-            **{"type": "line", "xref": "x", "yref": "paper", "y0": 0, "y1": 1},
-            **{"x0": moment, "x1": moment, "line": {"color": ALARM, "width": 1, "dash": "dot"}},
+            "type": "line",
+            "xref": "x",
+            "yref": "paper",
+            "y0": 0,
+            "y1": 1,
+            "x0": moment,
+            "x1": moment,
+            "line": {"color": ALARM, "width": 1, "dash": "dot"},
         }
         for moment, alarm in zip(time, exhibit["alarm"], strict=True)
         if alarm

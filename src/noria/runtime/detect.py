@@ -73,7 +73,12 @@ class DetectStream:
         normal = np.array(document["normal"]["network"], dtype=np.float64)
         count = len(self._channels.names)
         self._start = _Memory(
-            np.zeros(count), np.ones(count), np.zeros(count), 0, None, self._alarms.state(normal, count)
+            np.zeros(count),
+            np.ones(count),
+            np.zeros(count),
+            0,
+            None,
+            self._alarms.state(normal, count),
         )
 
     def start(self) -> _Memory:
@@ -185,7 +190,9 @@ class DetectStream:
         numbers = np.frombuffer(data[24:], "<f8").astype(np.float64)
         count = len(self._channels.names)
         middle, spread, latest, rest = np.split(numbers, [count, 2 * count, 3 * count])
-        return _Memory(middle, spread, latest, seen, last if known else None, self._alarms.state(rest, count))
+        return _Memory(
+            middle, spread, latest, seen, last if known else None, self._alarms.state(rest, count)
+        )
 
     def describe(self) -> dict[str, Any]:
         """JSON schemas of an event and an answer."""

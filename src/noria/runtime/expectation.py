@@ -79,7 +79,7 @@ class Channels:
         least = np.where(level == 0, 1.0, 0.01 * np.abs(level))
         scale = np.where(deviation > 1e-9 * (1 + np.abs(level)), deviation, least)
         apart = np.diff(times.astype(np.int64))
-        step = int(max(1, np.median(apart[apart > 0]))) if (apart > 0).any() else 1
+        step = max(1, int(np.median(apart[apart > 0]))) if (apart > 0).any() else 1
         passed = int(times[-1].astype(np.int64) - times[0].astype(np.int64))
         known = {} if times.dtype.kind != "M" else _CYCLES
         # a cycle that came round once cannot be told from a trend

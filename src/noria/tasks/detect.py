@@ -10,6 +10,7 @@ the value before, the moving z-score.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time as clock
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -315,7 +316,7 @@ class AnomalyDetector(BaseEstimator):  # type: ignore[misc]
             "comparison": self.comparison_ and self.comparison_.to_dict(),
             "exhibit": self.exhibit_,
         }
-        write_parts(path, document, {"network": self.network_, "fnn": self.fnn_})
+        write_parts(path, document, self._trained())
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
@@ -430,16 +431,18 @@ class AnomalyDetector(BaseEstimator):  # type: ignore[misc]
 
     def _models(self) -> dict[str, Expect]:
         """What expects, by its name in the table, the network first."""
-        trained = {"network": self.network_, "fnn": self.fnn_}
         models: dict[str, Expect] = {
-            name: lambda grid, part=part: part.expect(grid, self.channels_)
-            for name, part in trained.items()
-            if part is not None
+            name: functools.partial(part.expect, channels=self.channels_)
+            for name, part in self._trained().items()
         }
-        plain = [name for name in BASELINES if name != "fnn" and name in self.baselines]
-        return models | {
-            name: lambda grid, name=name: plain_expectation(name, grid) for name in plain
-        }
+        for name in ("last_value", "moving_z_score"):
+            if name in self.baselines:
+                models[name] = functools.partial(plain_expectation, name)
+        return models
+
+    def _trained(self) -> dict[str, TrainedDetector]:
+        parts = {"network": self.network_, "fnn": self.fnn_}
+        return {name: part for name, part in parts.items() if part is not None}
 
     def _judged(self, table: ChannelTable, first: int) -> list[Judged]:
         """All models on the events from the first in question on."""
@@ -451,7 +454,7 @@ class AnomalyDetector(BaseEstimator):  # type: ignore[misc]
             errors = (grid.scaled[grid.own] - middle)[first:]
             normal = self.alarms_.state(self.normal_[name], len(self.channels_.names))
             scores, fresh = judge(self.alarms_, normal, errors / spread[first:])
-            part = {"network": self.network_, "fnn": self.fnn_}.get(name)
+            part = self._trained().get(name)
             seconds = clock.monotonic() - started + (part.history.seconds if part else 0.0)
             count = part.parameter_count if part else None
             judged.append(Judged(name, scores, fresh, errors, count, seconds))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noria.cells import RNN
+from noria.cells import RNN, Cell
+from noria.feedback import Feedback
 from noria.network import Network, NetworkState
 from noria.runtime import NetworkStepper
 from noria.runtime.expectation import LEAST_SPREAD, WARM_UP, Channels, Grid
@@ -121,7 +122,7 @@ class TrainedDetector:
         return cls(wiring, weights, document["window"], History(**document["history"]))
 
 
-def network_wiring(channels: Channels, cells: list[Any], feedback: Any) -> Wiring:
+def network_wiring(channels: Channels, cells: Sequence[Cell], feedback: Feedback) -> Wiring:
     """The wiring of a network that expects the next event."""
     return Wiring.build(channels.input_size, cells, feedback, 2 * len(channels.names))
 

@@ -46,9 +46,7 @@ class Judged:
         return np.where(self.fresh, self.scores, 0.0)
 
 
-def judge(
-    alarms: Alarms, state: AlarmState, errors: Floats
-) -> tuple[Floats, NDArray[np.bool_]]:
+def judge(alarms: Alarms, state: AlarmState, errors: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     """Judge events one after the other.
 
     Args:
@@ -118,7 +116,9 @@ class DetectionComparison:
     def verdict(self) -> str:
         """In one sentence, whether memory pays: by NAB's score, or without labels by the error."""
         if self.windows:
-            return verdict("NAB score", {s.model: s.nab for s in self.scores}, lower_is_better=False)
+            return verdict(
+                "NAB score", {s.model: s.nab for s in self.scores}, lower_is_better=False
+            )
         return verdict("MAE", {s.model: s.mae for s in self.scores}, lower_is_better=True)
 
     def to_dict(self) -> dict[str, Any]:
@@ -132,14 +132,10 @@ class DetectionComparison:
     def from_dict(cls, document: Mapping[str, Any]) -> DetectionComparison:
         """Read what `to_dict` wrote."""
         scores = [
-            DetectionScore(
-                **{**line, **{name: np.nan for name in _FIGURES if line[name] is None}}
-            )
+            DetectionScore(**{**line, **{name: np.nan for name in _FIGURES if line[name] is None}})
             for line in document["scores"]
         ]
-        return cls(
-            tuple(scores), document["events"], document["windows"], tuple(document["notes"])
-        )
+        return cls(tuple(scores), document["events"], document["windows"], tuple(document["notes"]))
 
 
 def score(

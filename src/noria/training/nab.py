@@ -125,5 +125,5 @@ def best_threshold(files: Sequence[NabFile], scores: Sequence[Floats]) -> tuple[
     windows = sum(file.windows for file in files)
     if not windows or not total.size or total.max() <= 0:
         return float("inf"), 0.0
-    best = int(total.argmax())
-    return float(level[best]), float(100 * total[best] / ((1 + _MISS) * windows))
+    highest = int(total.argmax())
+    return float(level[highest]), float(100 * total[highest] / ((1 + _MISS) * windows))

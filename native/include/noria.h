@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 namespace noria {
 
@@ -34,6 +35,7 @@ struct ScanInputs {
   const int64_t* lengths;  // (B), each 0..T, or null: all T
   const T* mask;           // (B, H) or null: multiplies h(t-1) in the recurrent product only
   const T* packed;         // from pack(), which then stands for weights and biases in scan(); or null
+  bool int8 = false;       // float only: pack weights, or has packed them, as integers with a scale a row
 };
 
 template <class T>
@@ -57,7 +59,7 @@ template <class T>
 int64_t saved_size(const ScanInputs<T>& inputs);
 
 // Weights and biases in the order scan() reads them: packed_size() elements, 64-byte aligned. Of the inputs,
-// cell, recurrence, the sizes I and H, weights and biases count.
+// cell, recurrence, the sizes I and H, weights, biases and int8 count.
 template <class T>
 int64_t packed_size(const ScanInputs<T>& inputs);
 template <class T>
@@ -103,7 +105,8 @@ struct StackInputs {
   const int64_t* lengths;  // (B), each 0..T, or null: all T
   int64_t layer_count;     // at least 1
   const LayerInputs<T>* layers;
-  const T* packed;  // from stack_pack(), which then stands for weights and biases in stack_scan(); or null
+  const T* packed;    // from stack_pack(), which then stands for weights and biases in stack_scan(); or null
+  bool int8 = false;  // as above
 };
 
 template <class T>
@@ -153,6 +156,31 @@ void stack_scan(const StackInputs<T>& inputs, const StackOutputs<T>& outputs);
 template <class T>
 void stack_scan_backward(const StackInputs<T>& inputs, const LayerResults<T>* results, const T* saved,
                          const T* grad_y, const StackGradients<T>& gradients);
+
+// B streams that advance together, a step a call; no step allocates. One thread at a time may use it.
+template <class T>
+class Stepper {
+ public:
+  // Of the inputs, batch, layers and packed count, which must outlive the stepper; no masks. The states start
+  // at zero.
+  explicit Stepper(const StackInputs<T>& inputs);
+  ~Stepper();
+  Stepper(Stepper&&) noexcept;
+  Stepper& operator=(Stepper&&) noexcept;
+
+  // x (B, I) → y (B, H of the last layer).
+  void step(const T* x, T* y);
+  // The same bits as with x of zeros and, in row b, a one at index[b], 0..I-1; reads one column of W.
+  void step_index(const int64_t* index, T* y);
+
+  // For every layer (B, H) each: h, and c for the LSTM.
+  void set_state(const T* const (*state)[2]);
+  void get_state(T* const (*state)[2]);
+
+ private:
+  struct Everything;
+  std::unique_ptr<Everything> all_;
+};
 
 // y (rows, outputs) = x (rows, inputs) · weight (outputs, inputs)ᵀ + bias (outputs) or null.
 template <class T>

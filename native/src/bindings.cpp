@@ -1,38 +1,9 @@
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-#include <nanobind/stl/optional.h>
-#include <nanobind/stl/pair.h>
-#include <nanobind/stl/string.h>
-#include <nanobind/stl/tuple.h>
-#include <nanobind/stl/vector.h>
+#include "bindings.h"
 
-#include <optional>
 #include <string>
-#include <tuple>
-#include <utility>
-#include <vector>
-
-#include "noria.h"
-
-namespace nb = nanobind;
 
 namespace noria {
 namespace {
-
-template <class T>
-using Input = nb::ndarray<const T, nb::c_contig, nb::device::cpu>;
-using Lengths = nb::ndarray<const int64_t, nb::c_contig, nb::device::cpu>;
-template <class T>
-using Output = nb::ndarray<nb::numpy, T>;
-
-template <class T>
-Output<T> new_array(std::vector<size_t> shape) {
-  size_t count = 1;
-  for (size_t size : shape) count *= size;
-  T* data = static_cast<T*>(allocate(int64_t(count * sizeof(T))));
-  nb::capsule owner(data, [](void* memory) noexcept { release(memory); });
-  return Output<T>(data, shape.size(), shape.data(), owner);
-}
 
 template <class T>
 std::vector<size_t> shape_of(const Input<T>& array) {
@@ -101,7 +72,7 @@ nb::tuple bound_scan(int cell, int recurrence, bool reverse, Input<T> x, Input<T
 
 template <class T>
 Output<T> bound_pack(int cell, int recurrence, int64_t hidden, Input<T> weight_ih,
-                     std::optional<Input<T>> weight_hh, Input<T> bias_ih, Input<T> bias_hh) {
+                     std::optional<Input<T>> weight_hh, Input<T> bias_ih, Input<T> bias_hh, bool int8) {
   ScanInputs<T> inputs{};
   inputs.cell = Cell(cell);
   inputs.recurrence = Recurrence(recurrence);
@@ -110,14 +81,15 @@ Output<T> bound_pack(int cell, int recurrence, int64_t hidden, Input<T> weight_i
   inputs.weight_hh = weight_hh ? weight_hh->data() : nullptr;
   inputs.bias_ih = bias_ih.data();
   inputs.bias_hh = bias_hh.data();
+  inputs.int8 = int8;
   Output<T> packed = new_array<T>({size_t(packed_size(inputs))});
   pack(inputs, packed.data());
   return packed;
 }
 
 template <class T>
-nb::tuple bound_scan_packed(int cell, int recurrence, bool reverse, Input<T> x, Input<T> packed, Input<T> h,
-                            std::optional<Input<T>> c, std::optional<Lengths> lengths) {
+nb::tuple bound_scan_packed(int cell, int recurrence, bool reverse, Input<T> x, Input<T> packed, bool int8,
+                            Input<T> h, std::optional<Input<T>> c, std::optional<Lengths> lengths) {
   ScanInputs<T> inputs{};
   inputs.cell = Cell(cell);
   inputs.recurrence = Recurrence(recurrence);
@@ -125,6 +97,7 @@ nb::tuple bound_scan_packed(int cell, int recurrence, bool reverse, Input<T> x, 
   inputs.reverse = reverse;
   inputs.x = x.data();
   inputs.packed = packed.data();
+  inputs.int8 = int8;
   inputs.state[0] = h.data();
   inputs.state[1] = c ? c->data() : nullptr;
   inputs.lengths = lengths ? lengths->data() : nullptr;
@@ -161,56 +134,6 @@ nb::tuple bound_scan_backward(int cell, int recurrence, bool reverse, Input<T> x
   return nb::make_tuple(d_x, d_weight_ih, d_weight_hh, d_bias_ih, d_bias_hh, d_h, d_c);
 }
 
-// cell, carries_state, hidden, weight_ih, bias_ih, bias_hh, recurrent blocks with their sources,
-// recurrent_mask, input_mask.
-template <class T>
-using Layer =
-    std::tuple<int, bool, int64_t, Input<T>, Input<T>, std::optional<Input<T>>,
-               std::vector<std::pair<int64_t, Input<T>>>, std::optional<Input<T>>, std::optional<Input<T>>>;
-
-template <class T>
-struct StackArguments {
-  const std::vector<Layer<T>>& given;
-  std::vector<std::vector<RecurrentBlock<T>>> blocks{};
-  std::vector<LayerInputs<T>> layers{};
-
-  explicit StackArguments(const std::vector<Layer<T>>& stack) : given(stack), blocks(stack.size()) {
-    for (size_t l = 0; l < given.size(); ++l) {
-      const auto& [cell, carries_state, hidden, weight_ih, bias_ih, bias_hh, weight_hh, recurrent_mask,
-                   input_mask] = given[l];
-      for (const auto& [source, weight] : weight_hh)
-        blocks[l].push_back({source, std::get<2>(given[size_t(source)]),
-                             weight.ndim() == 2 ? Recurrence::dense : Recurrence::diagonal, weight.data()});
-      layers.push_back({.cell = Cell(cell),
-                        .input = int64_t(weight_ih.shape(1)),
-                        .hidden = hidden,
-                        .carries_state = carries_state,
-                        .weight_ih = weight_ih.data(),
-                        .bias_ih = bias_ih.data(),
-                        .bias_hh = bias_hh ? bias_hh->data() : nullptr,
-                        .block_count = int64_t(blocks[l].size()),
-                        .blocks = blocks[l].data(),
-                        .state = {},
-                        .recurrent_mask = recurrent_mask ? recurrent_mask->data() : nullptr,
-                        .input_mask = input_mask ? input_mask->data() : nullptr});
-    }
-  }
-
-  StackInputs<T> inputs(const Input<T>* x, const std::vector<std::vector<Input<T>>>& state,
-                        const std::optional<Lengths>& lengths) {
-    for (size_t l = 0; l < state.size(); ++l)
-      for (size_t k = 0; k < state[l].size(); ++k) layers[l].state[k] = state[l][k].data();
-    return {.batch = x ? int64_t(x->shape(0)) : 0,
-            .time = x ? int64_t(x->shape(1)) : 0,
-            .reverse = false,
-            .x = x ? x->data() : nullptr,
-            .lengths = lengths ? lengths->data() : nullptr,
-            .layer_count = int64_t(layers.size()),
-            .layers = layers.data(),
-            .packed = nullptr};
-  }
-};
-
 // The outputs of every layer (empty, unless saved, but the last), its final states, and what is saved.
 template <class T>
 nb::tuple run_stack(const StackInputs<T>& inputs, bool save) {
@@ -246,9 +169,10 @@ nb::tuple bound_scan_stack(std::vector<Layer<T>> layers, Input<T> x, std::vector
 }
 
 template <class T>
-Output<T> bound_pack_stack(std::vector<Layer<T>> layers) {
+Output<T> bound_pack_stack(std::vector<Layer<T>> layers, bool int8) {
   StackArguments<T> arguments(layers);
-  const StackInputs<T> inputs = arguments.inputs(nullptr, {}, std::nullopt);
+  StackInputs<T> inputs = arguments.inputs(nullptr, {}, std::nullopt);
+  inputs.int8 = int8;
   Output<T> packed = new_array<T>({size_t(stack_packed_size(inputs))});
   stack_pack(inputs, packed.data());
   return packed;
@@ -256,11 +180,12 @@ Output<T> bound_pack_stack(std::vector<Layer<T>> layers) {
 
 // The layers give kinds and sizes; their weights are taken from `packed`.
 template <class T>
-nb::tuple bound_scan_stack_packed(std::vector<Layer<T>> layers, Input<T> packed, Input<T> x,
+nb::tuple bound_scan_stack_packed(std::vector<Layer<T>> layers, Input<T> packed, bool int8, Input<T> x,
                                   std::vector<std::vector<Input<T>>> state, std::optional<Lengths> lengths) {
   StackArguments<T> arguments(layers);
   StackInputs<T> inputs = arguments.inputs(&x, state, lengths);
   inputs.packed = packed.data();
+  inputs.int8 = int8;
   return run_stack(inputs, false);
 }
 
@@ -348,6 +273,7 @@ void bind(nb::module_& module, const char* type) {
 NB_MODULE(_native, module) {
   noria::bind<float>(module, "float32");
   noria::bind<double>(module, "float64");
+  noria::bind_steppers(module);
   module.def("thread_count", &noria::thread_count);
   module.def("set_thread_count", &noria::set_thread_count);
   module.def("instruction_set", [] { return std::string(noria::instruction_set()); });

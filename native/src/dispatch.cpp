@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "plan.h"
 #include "targets.h"
 
 namespace noria {
@@ -26,6 +27,8 @@ const Kernels<T>* find_kernels(std::string_view wanted) {
   return &baseline::kernels<T>();
 }
 
+}  // namespace
+
 template <class T>
 const Kernels<T>& kernels() {
   static const Kernels<T>* found = [] {
@@ -35,119 +38,18 @@ const Kernels<T>& kernels() {
   return *found;
 }
 
-template <class T>
-struct Scratch {
-  explicit Scratch(int64_t count) : data(static_cast<T*>(allocate(count * int64_t(sizeof(T))))) {}
-  ~Scratch() { release(data); }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  T* const data;
-};
-
-int gates_of(Cell cell) { return cell == Cell::lstm ? 4 : cell == Cell::gru ? 3 : 1; }
-
-// Sorts the rows by length and numbers their steps.
-struct Plan {
-  std::vector<int64_t> order, length, active, offset;
-
-  Plan(int64_t batch, int64_t time, const int64_t* lengths) : order(size_t(batch)), offset(1, 0) {
-    std::iota(order.begin(), order.end(), int64_t(0));
-    if (lengths)
-      std::stable_sort(order.begin(), order.end(),
-                       [&](int64_t a, int64_t b) { return lengths[a] > lengths[b]; });
-    for (int64_t row : order) length.push_back(lengths ? lengths[row] : time);
-    const int64_t steps = length.empty() ? 0 : length[0];
-    int64_t running = batch;
-    for (int64_t t = 0; t < steps; ++t) {
-      while (length[size_t(running) - 1] <= t) --running;
-      active.push_back(running);
-      offset.push_back(offset.back() + running);
-    }
-  }
-
-  int64_t total() const { return offset.back(); }
-
-  // Boundaries of `parts` runs of rows with about the same number of steps each.
-  std::vector<int64_t> shares(int parts) const {
-    std::vector<int64_t> boundaries(1, 0);
-    int64_t row = 0, steps = 0;
-    for (int part = 1; part < parts; ++part) {
-      const int64_t enough = total() * part / parts;
-      while (row < int64_t(length.size()) && steps + length[size_t(row)] / 2 < enough)
-        steps += length[size_t(row++)];
-      boundaries.push_back(row);
-    }
-    boundaries.push_back(int64_t(length.size()));
-    return boundaries;
-  }
-};
-
-// Threads cost some microseconds to wake, and a meeting at every step of a scan shared by neurons.
-constexpr double multiplications_worth_a_thread = 5e5;
-constexpr double multiplications_worth_a_meeting = 4e5;
-
-struct Sharing {
-  int parts;
-  bool by_neuron;
-};
-
-template <class T>
-Sharing share_out(const StackInputs<T>& in, const Plan& plan) {
-  double multiplications = 0, recurrent = 0;  // of one row's step
-  for (int64_t l = 0; l < in.layer_count; ++l) {
-    const LayerInputs<T>& layer = in.layers[l];
-    const double neurons = double(gates_of(layer.cell)) * double(layer.hidden);
-    double depth = 0;
-    for (int64_t b = 0; b < layer.block_count; ++b) depth += double(layer.blocks[b].size);
-    multiplications += neurons * (double(layer.input) + std::max(depth, 1.0));
-    recurrent += neurons * (std::max(depth, double(layer.hidden)) + (l ? double(layer.input) : 0.0));
-  }
-  const double all = double(plan.total()) * multiplications;
-  const int wanted = int(std::min(double(thread_count()), all / multiplications_worth_a_thread));
-  const double meetings = double(in.layer_count);
-  const bool heavy_steps = double(in.batch) * recurrent >= meetings * multiplications_worth_a_meeting;
-  if (in.batch < 2 * wanted && heavy_steps) return {wanted, true};
-  return {std::max(1, int(std::min(int64_t(wanted), in.batch))), false};
-}
+namespace {
 
 // Completes the job with the plan and runs it; Layout and Run belong to the target.
 template <class T, class SomeJob>
 void run(const StackInputs<T>& in, SomeJob& job, int64_t (*layout)(SomeJob&, T*),
          void (*work)(const SomeJob&, int)) {
   const Plan plan(in.batch, in.time, in.lengths);
-  const Sharing sharing = share_out(in, plan);
-  Team team(sharing.parts);
-  Barrier barrier(team.size());
-  const std::vector<int64_t> shares = plan.shares(team.size());
-  job.batch = in.batch;
-  job.time = in.time;
-  job.reverse = in.reverse;
-  job.x = in.x;
-  job.layer_count = in.layer_count;
-  job.steps = int64_t(plan.active.size());
-  job.total = plan.total();
-  job.order = plan.order.data();
-  job.length = plan.length.data();
-  job.active = plan.active.data();
-  job.offset = plan.offset.data();
-  job.parts = team.size();
-  job.barrier = &barrier;
-  job.by_neuron = sharing.by_neuron && team.size() > 1;
-  job.row_share = shares.data();
+  describe(in, plan, job);
+  TeamOf<T, SomeJob> team(in, plan, job);
   const Scratch<T> scratch(layout(job, nullptr));
   layout(job, scratch.data);
-
-  struct Call {
-    const SomeJob& job;
-    void (*work)(const SomeJob&, int);
-  } const call{job, work};
-  team.run(
-      [](const void* argument, int part) {
-        const FlushDenormals flush;
-        const Call& the = *static_cast<const Call*>(argument);
-        the.work(the.job, part);
-      },
-      &call);
+  team.run(work);
 }
 
 // Zeros where the scan does not reach: past each row's length.
@@ -195,7 +97,8 @@ struct StackOfOne {
               .lengths = in.lengths,
               .layer_count = 1,
               .layers = &layer,
-              .packed = in.packed} {}
+              .packed = in.packed,
+              .int8 = in.int8} {}
   StackOfOne(const StackOfOne&) = delete;
   StackOfOne& operator=(const StackOfOne&) = delete;
 
@@ -214,15 +117,15 @@ int64_t stack_saved_size(const StackInputs<T>& in) {
 template <class T>
 int64_t stack_packed_size(const StackInputs<T>& in) {
   int64_t size = 0;
-  for (int64_t l = 0; l < in.layer_count; ++l) size += kernels<T>().packed_size(in.layers[l]);
+  for (int64_t l = 0; l < in.layer_count; ++l) size += kernels<T>().packed_size(in.layers[l], in.int8);
   return size;
 }
 
 template <class T>
 void stack_pack(const StackInputs<T>& in, T* packed) {
   for (int64_t l = 0; l < in.layer_count; ++l) {
-    kernels<T>().pack(in.layers[l], packed);
-    packed += kernels<T>().packed_size(in.layers[l]);
+    kernels<T>().pack(in.layers[l], in.int8, packed);
+    packed += kernels<T>().packed_size(in.layers[l], in.int8);
   }
 }
 
@@ -238,8 +141,14 @@ void stack_scan(const StackInputs<T>& in, const StackOutputs<T>& outputs) {
   ForwardJob<T> job{};
   job.layers = layers.data();
   job.packed = in.packed;
+  job.int8 = in.int8;
   clear_padding(in, layers.back().in.hidden, layers.back().out.y);
-  run<T>(in, job, kernels<T>().layout_forward, kernels<T>().forward);
+  run<T>(
+      in, job, kernels<T>().layout_forward, +[](const ForwardJob<T>& the, int part) {
+        kernels<T>().start_forward(the, part);
+        kernels<T>().run_forward(the, part);
+        kernels<T>().finish_forward(the, part);
+      });
 }
 
 template <class T>
@@ -318,6 +227,7 @@ void tanh(int64_t count, const T* x, T* y) {
 const char* instruction_set() { return kernels<float>().name; }
 
 #define NORIA_INSTANTIATE(T)                                                                            \
+  template const Kernels<T>& kernels();                                                                 \
   template int64_t stack_saved_size(const StackInputs<T>&);                                             \
   template int64_t stack_packed_size(const StackInputs<T>&);                                            \
   template void stack_pack(const StackInputs<T>&, T*);                                                  \

@@ -3,6 +3,7 @@
 // whatever tile it falls into: its bits do not depend on the number of rows.
 #pragma once
 
+#include <type_traits>
 #include <utility>
 
 #include "simd.h"
@@ -11,25 +12,31 @@ namespace noria::NORIA_TARGET {
 
 // c[row][panel][gate] = start[row][panel][gate] + Σ_k a[row][k] · w[panel][k][gate]
 // The last axis, neurons of a panel, is left out; strides count elements. start may be c itself.
-// Transposed products read a[k][row], whose stride over k is a_row.
-template <class T>
+// Transposed products read a[k][row], whose stride over k is a_row. Weights of another type than T come with
+// a scale: c = start + scale[panel][gate] · Σ.
+template <class T, class Weight = T>
 struct Product {
   int64_t depth;
   const T* a;
   int64_t a_row;
-  const T* w;
+  const Weight* w;
   int64_t w_panel;
   const T* start;
   int64_t start_row, start_panel;
   T* c;
   int64_t c_row, c_panel;
+  const T* scale = nullptr;
 };
 
-template <class T, int R, int P, int G, bool Transposed>
-void tile(const Product<T>& product, int64_t row, int64_t panel) {
+template <class T, int R, int P, int G, bool Transposed, class Weight>
+void tile(const Product<T, Weight>& product, int64_t row, int64_t panel) {
   constexpr int W = width<T>;
+  constexpr bool scaled = !std::is_same_v<T, Weight>;
+  const auto start = [&](int r, int p, int g) {
+    return load(product.start + (row + r) * product.start_row + (panel + p) * product.start_panel + g * W);
+  };
   const T* a[R];
-  const T* w[P];
+  const Weight* w[P];
   for (int r = 0; r < R; ++r) a[r] = product.a + (Transposed ? row + r : (row + r) * product.a_row);
   const int64_t a_step = Transposed ? product.a_row : 1;
   for (int p = 0; p < P; ++p) w[p] = product.w + (panel + p) * product.w_panel;
@@ -37,9 +44,7 @@ void tile(const Product<T>& product, int64_t row, int64_t panel) {
   Vector<T> sum[R][P * G];
   for (int r = 0; r < R; ++r)
     for (int p = 0; p < P; ++p)
-      for (int g = 0; g < G; ++g)
-        sum[r][p * G + g] =
-            load(product.start + (row + r) * product.start_row + (panel + p) * product.start_panel + g * W);
+      for (int g = 0; g < G; ++g) sum[r][p * G + g] = scaled ? Vector<T>{} : start(r, p, g);
 
   const int64_t depth = product.depth;
   for (int64_t k = 0; k < depth; ++k) {
@@ -47,7 +52,7 @@ void tile(const Product<T>& product, int64_t row, int64_t panel) {
 #pragma GCC unroll 8
     for (int p = 0; p < P; ++p)
 #pragma GCC unroll 8
-      for (int g = 0; g < G; ++g) weight[p * G + g] = load(w[p] + k * (G * W) + g * W);
+      for (int g = 0; g < G; ++g) weight[p * G + g] = load_weights<T>(w[p] + k * (G * W) + g * W);
 #pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
       const Vector<T> x = spread(a[r][k * a_step]);
@@ -58,9 +63,12 @@ void tile(const Product<T>& product, int64_t row, int64_t panel) {
 
   for (int r = 0; r < R; ++r)
     for (int p = 0; p < P; ++p)
-      for (int g = 0; g < G; ++g)
-        store(product.c + (row + r) * product.c_row + (panel + p) * product.c_panel + g * W,
-              sum[r][p * G + g]);
+      for (int g = 0; g < G; ++g) {
+        Vector<T> value = sum[r][p * G + g];
+        if constexpr (scaled)
+          value = fma(load(product.scale + ((panel + p) * G + g) * W), value, start(r, p, g));
+        store(product.c + (row + r) * product.c_row + (panel + p) * product.c_panel + g * W, value);
+      }
 }
 
 constexpr int max_rows(int panels, int gates) {
@@ -68,15 +76,15 @@ constexpr int max_rows(int panels, int gates) {
   return rows > 8 ? 8 : rows;
 }
 
-template <class T, int P, int G, bool Transposed, int R = max_rows(P, G)>
-NORIA_INLINE void tile_of(int64_t rows, const Product<T>& product, int64_t row, int64_t panel) {
+template <class T, int P, int G, bool Transposed, class Weight, int R = max_rows(P, G)>
+NORIA_INLINE void tile_of(int64_t rows, const Product<T, Weight>& product, int64_t row, int64_t panel) {
   if (rows == R) return tile<T, R, P, G, Transposed>(product, row, panel);
-  if constexpr (R > 1) tile_of<T, P, G, Transposed, R - 1>(rows, product, row, panel);
+  if constexpr (R > 1) tile_of<T, P, G, Transposed, Weight, R - 1>(rows, product, row, panel);
 }
 
 // All rows of P panels, in tiles of nearly equal height.
-template <class T, int P, int G, bool Transposed>
-void multiply_panels(const Product<T>& product, int64_t rows, int64_t panel) {
+template <class T, int P, int G, bool Transposed, class Weight>
+void multiply_panels(const Product<T, Weight>& product, int64_t rows, int64_t panel) {
   constexpr int highest = max_rows(P, G);
   const int64_t tiles = (rows + highest - 1) / highest;
   int64_t row = 0;
@@ -96,8 +104,8 @@ NORIA_INLINE int64_t panels_at_once(int64_t rows) {
 }
 
 // Multiplies panels [panel, panel + count) of all rows; returns how many it did (1, 2, 4 or 8 <= count).
-template <class T, int G, bool Transposed = false>
-int64_t multiply_some(const Product<T>& product, int64_t rows, int64_t panel, int64_t count) {
+template <class T, int G, bool Transposed = false, class Weight>
+int64_t multiply_some(const Product<T, Weight>& product, int64_t rows, int64_t panel, int64_t count) {
   if constexpr (max_rows(8, G) >= 1)
     if (count >= 8) return multiply_panels<T, 8, G, Transposed>(product, rows, panel), 8;
   if constexpr (max_rows(4, G) >= 1)
@@ -107,8 +115,8 @@ int64_t multiply_some(const Product<T>& product, int64_t rows, int64_t panel, in
   return multiply_panels<T, 1, G, Transposed>(product, rows, panel), 1;
 }
 
-template <class T, int G, bool Transposed = false>
-void multiply(const Product<T>& product, int64_t rows, int64_t first_panel, int64_t last_panel) {
+template <class T, int G, bool Transposed = false, class Weight>
+void multiply(const Product<T, Weight>& product, int64_t rows, int64_t first_panel, int64_t last_panel) {
   if (rows == 0) return;
   const int64_t at_once = panels_at_once<G>(rows);
   for (int64_t panel = first_panel; panel < last_panel;) {
@@ -141,6 +149,22 @@ NORIA_INLINE void transpose(Vector<T> (&rows)[width<T>]) {
   }
 }
 
+// Calls visit(k, weights) for the vectors of a panel and gate, k ascending, of weight (gates * neurons,
+// depth).
+template <class T, class Visit>
+NORIA_INLINE void each_weight(const T* weight, int64_t neurons, int64_t depth, int64_t panel, int gate,
+                              Visit visit) {
+  constexpr int W = width<T>;
+  const int64_t left = neurons - panel * W;
+  const T* from = weight + (gate * neurons + panel * W) * depth;
+  for (int64_t k = 0; k < depth; k += W) {
+    Vector<T> square[W] = {};
+    for (int j = 0; j < W && j < left; ++j) square[j] = load_some(from + j * depth + k, depth - k);
+    transpose<T>(square);
+    for (int64_t i = 0; i < W && k + i < depth; ++i) visit(k + i, square[i]);
+  }
+}
+
 // weight (gates * neurons, depth) → panels [first, last) of [panel][k][slot][W]; slot s holds gate
 // gate_of[s].
 template <class T>
@@ -149,15 +173,33 @@ inline void pack_gates(const T* weight, int64_t neurons, int64_t depth, int slot
   constexpr int W = width<T>;
   for (int64_t panel = first; panel < last; ++panel)
     for (int s = 0; s < slots; ++s) {
-      const int64_t left = neurons - panel * W;
-      const T* from = weight + (gate_of[s] * neurons + panel * W) * depth;
       T* to = packed + (panel * depth * slots + s) * W;
-      for (int64_t k = 0; k < depth; k += W) {
-        Vector<T> square[W] = {};
-        for (int j = 0; j < W && j < left; ++j) square[j] = load_some(from + j * depth + k, depth - k);
-        transpose<T>(square);
-        for (int64_t i = 0; i < W && k + i < depth; ++i) store(to + (k + i) * slots * W, square[i]);
-      }
+      each_weight(weight, neurons, depth, panel, gate_of[s],
+                  [&](int64_t k, Vector<T> weights) { store(to + k * slots * W, weights); });
+    }
+}
+
+// The same rounded to -127..127 times a scale of each row's own, [panel][slot][W].
+inline void pack_gates(const float* weight, int64_t neurons, int64_t depth, int slots, const int* gate_of,
+                       int64_t first, int64_t last, int8_t* packed, float* scale) {
+  constexpr int W = width<float>;
+  const Vector<float> rounder = spread(0x1.8p23f);  // adding it leaves the integer in the lowest bits
+  const Bits<float> sign = (Bits<float>)spread(-0.0f);
+  for (int64_t panel = first; panel < last; ++panel)
+    for (int s = 0; s < slots; ++s) {
+      int8_t* to = packed + (panel * depth * slots + s) * W;
+      Vector<float> largest = {};
+      each_weight(weight, neurons, depth, panel, gate_of[s], [&](int64_t, Vector<float> weights) {
+        const Vector<float> size = (Vector<float>)((Bits<float>)weights & ~sign);
+        largest = size > largest ? size : largest;
+      });
+      store(scale + (panel * slots + s) * W, largest / spread(127.0f));
+      const Vector<float> nonzero = largest > Vector<float>{} ? largest : spread(1.0f);
+      each_weight(weight, neurons, depth, panel, gate_of[s], [&](int64_t k, Vector<float> weights) {
+        const Bits<float> rounded = (Bits<float>)(weights / nonzero * spread(127.0f) + rounder);
+        const Bytes bytes = __builtin_convertvector(rounded, Bytes);
+        memcpy(to + k * slots * W, &bytes, sizeof bytes);
+      });
     }
 }
 

@@ -55,8 +55,8 @@ struct ForwardLayer {
   LayerOutputs<T> out;
   T* saved;            // (total, panels, kept, W) or null
   T* packed;           // what the next four point into, unless the caller has packed
-  const T* packed_ih;  // (panels, I, G, W)
-  const T* packed_hh;  // block after block: (panels, K, G, W); diagonal: (panels, G, W)
+  const T* packed_ih;  // (panels, I, G, W); int8 weights: then the scales, (panels, G, W)
+  const T* packed_hh;  // the same block after block: (panels, K, G, W); diagonal: (panels, G, W)
   const T* diagonal;   // among those, or null
   const T* bias;       // (panels, slots, W)
   T* h[2];             // (B, Hp) before and after the step, in turns
@@ -71,8 +71,10 @@ struct ForwardLayer {
 template <class T>
 struct ForwardJob : Job {
   const T* x;
+  const int64_t* index;  // (B, T) instead of x, which is then 1 at this place and 0 elsewhere; or null
   ForwardLayer<T>* layers;
   const T* packed;     // by the caller, or null
+  bool int8;           // its weights are
   int64_t block_rows;  // input products are made for blocks of about so many rows
   T* x_rows;           // (block, I)
 };
@@ -117,10 +119,12 @@ template <class T>
 struct Kernels {
   const char* name;
   int64_t (*saved_row)(Cell cell, int64_t hidden);
-  int64_t (*packed_size)(const LayerInputs<T>& inputs);
-  void (*pack)(const LayerInputs<T>& inputs, T* packed);
+  int64_t (*packed_size)(const LayerInputs<T>& inputs, bool int8);
+  void (*pack)(const LayerInputs<T>& inputs, bool int8, T* packed);
   int64_t (*layout_forward)(ForwardJob<T>& job, T* block);
-  void (*forward)(const ForwardJob<T>& job, int part);
+  void (*start_forward)(const ForwardJob<T>& job, int part);   // packs, unless packed; reads the states
+  void (*run_forward)(const ForwardJob<T>& job, int part);     // all steps
+  void (*finish_forward)(const ForwardJob<T>& job, int part);  // hands the states over
   int64_t (*layout_backward)(BackwardJob<T>& job, T* block);
   void (*backward)(const BackwardJob<T>& job, int part);
   int64_t (*linear_room)(int64_t inputs, int64_t outputs);

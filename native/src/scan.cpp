@@ -15,35 +15,67 @@ struct Packed {
   int64_t size;
 };
 
-template <class T, class CellType>
+// Elements of T that packed weights take, scales and all.
+template <class T, class CellType, class Weight>
+NORIA_INLINE int64_t packed_weights(int64_t hidden, int64_t depth) {
+  const int64_t rows = panels_of<T>(hidden) * CellType::gates * width<T>;
+  if constexpr (std::is_same_v<T, Weight>) return rows * depth;
+  return rows * depth * int64_t(sizeof(Weight)) / int64_t(sizeof(T)) + rows;
+}
+
+template <class T, class CellType, class Weight>
+NORIA_INLINE int64_t packed_block(int64_t hidden, const RecurrentBlock<T>& block) {
+  if (block.recurrence == Recurrence::dense) return packed_weights<T, CellType, Weight>(hidden, block.size);
+  return panels_of<T>(hidden) * CellType::gates * width<T>;
+}
+
+template <class T, class CellType, class Weight>
 Packed<T> place(const LayerInputs<T>& in, T* block) {
-  constexpr int G = CellType::gates, W = width<T>;
+  constexpr int W = width<T>;
   const int64_t panels = panels_of<T>(in.hidden);
-  int64_t depth = 0;
-  for (int64_t b = 0; b < in.block_count; ++b) depth += depth_of(in.blocks[b]);
+  int64_t blocks = 0;
+  for (int64_t b = 0; b < in.block_count; ++b)
+    blocks += packed_block<T, CellType, Weight>(in.hidden, in.blocks[b]);
   Arena<T> arena(block);
-  T* ih = arena.take(panels * in.input * G * W);
-  T* hh = arena.take(panels * depth * G * W);
+  T* ih = arena.take(packed_weights<T, CellType, Weight>(in.hidden, in.input));
+  T* hh = arena.take(blocks);
   T* bias = arena.take(panels * CellType::slots * W);
   return {ih, hh, bias, arena.used()};
 }
 
-template <class T, class CellType>
+// Their scales, after them.
+template <class T, class Weight>
+NORIA_INLINE T* scales(T* packed, int64_t weights) {
+  return packed + weights * int64_t(sizeof(Weight)) / int64_t(sizeof(T));
+}
+
+template <class T, class CellType, class Weight>
+void pack_weights(const T* weight, int64_t hidden, int64_t depth, const int* gate_of, Range panels, T* to) {
+  constexpr int G = CellType::gates;
+  if constexpr (std::is_same_v<T, Weight>) {
+    pack_gates(weight, hidden, depth, G, gate_of, panels.first, panels.last, to);
+  } else {
+    T* scale = scales<T, Weight>(to, panels_of<T>(hidden) * depth * G * width<T>);
+    pack_gates(weight, hidden, depth, G, gate_of, panels.first, panels.last, (Weight*)to, scale);
+  }
+}
+
+template <class T, class CellType, class Weight>
 void pack_panels(const LayerInputs<T>& in, Range panels, T* to) {
   constexpr int G = CellType::gates, S = CellType::slots, W = width<T>;
   const int64_t hidden = in.hidden;
   const int* input_gates = CellType::gate_of;
   const int* state_gates = CellType::gate_of + (S - G);
-  const Packed<T> packed = place<T, CellType>(in, to);
-  pack_gates(in.weight_ih, hidden, in.input, G, input_gates, panels.first, panels.last, packed.ih);
+  const Packed<T> packed = place<T, CellType, Weight>(in, to);
+  pack_weights<T, CellType, Weight>(in.weight_ih, hidden, in.input, input_gates, panels, packed.ih);
   T* hh = packed.hh;
   for (int64_t b = 0; b < in.block_count; ++b) {
     const RecurrentBlock<T>& block = in.blocks[b];
     if (block.recurrence == Recurrence::dense)
-      pack_gates(block.weight, hidden, block.size, G, state_gates, panels.first, panels.last, hh);
+      pack_weights<T, CellType, Weight>(block.weight, hidden, block.size, state_gates, panels, hh);
     else
       pack_diagonal<T, CellType>(block.weight, hidden, panels, hh);
-    hh += panels_of<T>(hidden) * depth_of(block) * G * W;
+    hh += packed_block<T, CellType, Weight>(hidden, block);
   }
   for (int64_t panel = panels.first; panel < panels.last; ++panel)
     for (int s = 0; s < S; ++s) {
@@ -55,31 +87,63 @@ void pack_panels(const LayerInputs<T>& in, Range panels, T* to) {
     }
 }
 
+// gates[row] = bias + column index[row] of W_ih: the bits of the product with an x of zeros and a one.
+template <class T, class CellType, class Weight>
+void select_input(const ForwardJob<T>& job, int64_t first, int64_t last, Range rows, T* gates) {
+  constexpr int G = CellType::gates, S = CellType::slots, K = CellType::kept, W = width<T>;
+  const ForwardLayer<T>& layer = job.layers[0];
+  const int64_t panels = panels_of<T>(layer.in.hidden), input = layer.in.input;
+  const Weight* weights = (const Weight*)layer.packed_ih;
+  const T* scale = scales<const T, Weight>(layer.packed_ih, panels * input * G * W);
+  for (int64_t t = first; t < last; ++t)
+    for (int64_t s = 0; s < job.active[t]; ++s) {
+      const int64_t row = job.offset[t] - job.offset[first] + s;
+      if (row < rows.first || row >= rows.last) continue;
+      for (int64_t panel = 0; panel < panels; ++panel) {
+        const Weight* column = weights + (panel * input + job.index[job.at(s, t)]) * G * W;
+        for (int slot = 0; slot < S; ++slot) {
+          Vector<T> sum = load(layer.bias + (panel * S + slot) * W);
+          if (slot < G) {
+            const Vector<T> weight = load_weights<T>(column + slot * W);
+            if constexpr (std::is_same_v<T, Weight>)
+              sum = sum + weight;
+            else
+              sum = fma(load(scale + (panel * G + slot) * W), weight, sum);
+          }
+          store(gates + ((row * panels + panel) * K + slot) * W, sum);
+        }
+      }
+    }
+}
+
 // gates[row] = bias + W_ih · x[row] for the steps [first, last) of the block, which parts share evenly.
-template <class T, class CellType>
+template <class T, class CellType, class Weight>
 void multiply_input(const ForwardJob<T>& job, int64_t first, int64_t last, int part, T* gates) {
   constexpr int G = CellType::gates, S = CellType::slots, K = CellType::kept, W = width<T>;
   const ForwardLayer<T>& layer = job.layers[0];
   const int64_t input = layer.in.input, panels = panels_of<T>(layer.in.hidden);
   const int64_t block_first = job.offset[first];
   const Range rows = share(job.offset[last] - block_first, part, job.parts);
+  if (job.index) return select_input<T, CellType, Weight>(job, first, last, rows, gates);
   for (int64_t t = first; t < last; ++t) {
     const int64_t start = job.offset[t] - block_first;
     for (int64_t s = 0; s < job.active[t]; ++s)
       if (start + s >= rows.first && start + s < rows.last)
         memcpy(job.x_rows + (start + s) * input, job.x + job.at(s, t) * input, size_t(input) * sizeof(T));
   }
-  const Product<T> product = {.depth = input,
-                              .a = job.x_rows + rows.first * input,
-                              .a_row = input,
-                              .w = layer.packed_ih,
-                              .w_panel = input * G * W,
-                              .start = layer.bias,
-                              .start_row = 0,
-                              .start_panel = S * W,
-                              .c = gates + rows.first * panels * K * W,
-                              .c_row = panels * K * W,
-                              .c_panel = K * W};
+  const Product<T, Weight> product = {
+      .depth = input,
+      .a = job.x_rows + rows.first * input,
+      .a_row = input,
+      .w = (const Weight*)layer.packed_ih,
+      .w_panel = input * G * W,
+      .start = layer.bias,
+      .start_row = 0,
+      .start_panel = S * W,
+      .c = gates + rows.first * panels * K * W,
+      .c_row = panels * K * W,
+      .c_panel = K * W,
+      .scale = scales<const T, Weight>(layer.packed_ih, panels * input * G * W)};
   multiply<T, G>(product, rows.last - rows.first, 0, panels);
   for (int s = G; s < S; ++s)
     for (int64_t row = rows.first; row < rows.last; ++row)
@@ -88,24 +152,26 @@ void multiply_input(const ForwardJob<T>& job, int64_t first, int64_t last, int p
 }
 
 // gates[row] = bias + W_ih · h(t) of the layer below, for some panels of the running rows.
-template <class T, class CellType>
+template <class T, class CellType, class Weight>
 int64_t multiply_below(const ForwardLayer<T>& layer, const ForwardLayer<T>& below, int after_side,
                        int64_t first_row, int64_t count, int64_t panel, int64_t some, T* gates) {
   constexpr int G = CellType::gates, S = CellType::slots, K = CellType::kept, W = width<T>;
   const int64_t input = layer.in.input, panels = panels_of<T>(layer.in.hidden);
   const int64_t padded_input = panels_of<T>(input) * W;
   const T* handed_up = below.handed_up ? below.handed_up : below.h[after_side];
-  const Product<T> product = {.depth = input,
-                              .a = handed_up + first_row * padded_input,
-                              .a_row = padded_input,
-                              .w = layer.packed_ih,
-                              .w_panel = input * G * W,
-                              .start = layer.bias,
-                              .start_row = 0,
-                              .start_panel = S * W,
-                              .c = gates,
-                              .c_row = panels * K * W,
-                              .c_panel = K * W};
+  const Product<T, Weight> product = {
+      .depth = input,
+      .a = handed_up + first_row * padded_input,
+      .a_row = padded_input,
+      .w = (const Weight*)layer.packed_ih,
+      .w_panel = input * G * W,
+      .start = layer.bias,
+      .start_row = 0,
+      .start_panel = S * W,
+      .c = gates,
+      .c_row = panels * K * W,
+      .c_panel = K * W,
+      .scale = scales<const T, Weight>(layer.packed_ih, panels * input * G * W)};
   const int64_t done = multiply_some<T, G>(product, count, panel, some);
   for (int s = G; s < S; ++s)
     for (int64_t i = 0; i < count; ++i)
@@ -115,28 +181,29 @@ int64_t multiply_below(const ForwardLayer<T>& layer, const ForwardLayer<T>& belo
 }
 
 // gates[row] += R · h(t-1) of a source, for some panels of the running rows.
-template <class T, class CellType>
+template <class T, class CellType, class Weight>
 NORIA_INLINE int64_t multiply_block(const ForwardLayer<T>& layer, const T* packed, int64_t size,
                                     const T* operand, int64_t first_row, int64_t count, int64_t panel,
                                     int64_t some, T* gates) {
   constexpr int G = CellType::gates, S = CellType::slots, K = CellType::kept, W = width<T>;
   const int64_t panels = panels_of<T>(layer.in.hidden), padded = panels_of<T>(size) * W;
   T* state_gates = gates + (S - G) * W;
-  const Product<T> product = {.depth = size,
-                              .a = operand + first_row * padded,
-                              .a_row = padded,
-                              .w = packed,
-                              .w_panel = size * G * W,
-                              .start = state_gates,
-                              .start_row = panels * K * W,
-                              .start_panel = K * W,
-                              .c = state_gates,
-                              .c_row = panels * K * W,
-                              .c_panel = K * W};
+  const Product<T, Weight> product = {.depth = size,
+                                      .a = operand + first_row * padded,
+                                      .a_row = padded,
+                                      .w = (const Weight*)packed,
+                                      .w_panel = size * G * W,
+                                      .start = state_gates,
+                                      .start_row = panels * K * W,
+                                      .start_panel = K * W,
+                                      .c = state_gates,
+                                      .c_row = panels * K * W,
+                                      .c_panel = K * W,
+                                      .scale = scales<const T, Weight>(packed, panels * size * G * W)};
   return multiply_some<T, G>(product, count, panel, some);
 }
 
-template <class T, class CellType>
+template <class T, class CellType, class Weight>
 void step(const ForwardJob<T>& job, int64_t index, int64_t t, Range rows, Range own, T* gates) {
   constexpr int G = CellType::gates, S = CellType::slots, K = CellType::kept, W = width<T>;
   const ForwardLayer<T>& layer = job.layers[index];
@@ -149,16 +216,16 @@ void step(const ForwardJob<T>& job, int64_t index, int64_t t, Range rows, Range 
     const int64_t left = own.last - panel;
     int64_t done = left < at_once ? left : at_once;
     if (index > 0)
-      done = multiply_below<T, CellType>(layer, job.layers[index - 1], after_side, rows.first, count, panel,
-                                         done, gates);
+      done = multiply_below<T, CellType, Weight>(layer, job.layers[index - 1], after_side, rows.first, count,
+                                                 panel, done, gates);
     const T* packed_hh = layer.packed_hh;
     for (int64_t b = 0; b < layer.in.block_count; ++b) {
       const RecurrentBlock<T>& block = layer.in.blocks[b];
       if (block.recurrence == Recurrence::dense)
-        done = multiply_block<T, CellType>(layer, packed_hh, block.size,
-                                           job.layers[block.source].masked[before_side], rows.first, count,
-                                           panel, done, gates);
-      packed_hh += panels * depth_of(block) * G * W;
+        done = multiply_block<T, CellType, Weight>(layer, packed_hh, block.size,
+                                                   job.layers[block.source].masked[before_side], rows.first,
+                                                   count, panel, done, gates);
+      packed_hh += packed_block<T, CellType, Weight>(hidden, block);
     }
     for (int64_t i = 0; i < count; ++i) {
       const int64_t s = rows.first + i;
@@ -192,13 +259,13 @@ void step(const ForwardJob<T>& job, int64_t index, int64_t t, Range rows, Range 
   }
 }
 
-template <class T, class CellType>
+template <class T, class CellType, class Weight>
 void start(const ForwardJob<T>& job, int64_t index, int part) {
   constexpr int W = width<T>;
   const ForwardLayer<T>& layer = job.layers[index];
   const int64_t hidden = layer.in.hidden, panels = panels_of<T>(hidden), padded = panels * W;
   const Range rows = rows_of(job, part), own = panels_of<T>(job, hidden, part);
-  if (layer.packed) pack_panels<T, CellType>(layer.in, share(panels, part, job.parts), layer.packed);
+  if (layer.packed) pack_panels<T, CellType, Weight>(layer.in, share(panels, part, job.parts), layer.packed);
   gather(job, layer.in.state[0], hidden, rows, own, layer.h[0]);
   if (CellType::states > 1) gather(job, layer.in.state[1], hidden, rows, own, layer.c);
   if (layer.up_mask) gather(job, job.layers[index + 1].in.input_mask, hidden, rows, own, layer.up_mask);
@@ -223,16 +290,16 @@ void hand_over_states(const ForwardJob<T>& job, int64_t index, int part) {
     }
 }
 
-template <class T, class CellType>
+template <class T, class CellType, class Weight>
 void lay_out_layer(const ForwardJob<T>& job, int64_t index, int64_t most_rows, const T*& given,
                    Arena<T>& arena) {
-  constexpr int G = CellType::gates, W = width<T>;
+  constexpr int W = width<T>;
   ForwardLayer<T>& layer = job.layers[index];
   const int64_t panels = panels_of<T>(layer.in.hidden), states = job.batch * panels * W;
-  const int64_t size = place<T, CellType>(layer.in, nullptr).size;
+  const int64_t size = place<T, CellType, Weight>(layer.in, nullptr).size;
   layer.packed = given ? nullptr : arena.take(size);
   // Packed weights are only read, whoever packed them.
-  const Packed<T> packed = place<T, CellType>(layer.in, given ? const_cast<T*>(given) : layer.packed);
+  const Packed<T> packed = place<T, CellType, Weight>(layer.in, given ? const_cast<T*>(given) : layer.packed);
   if (given) given += size;
   layer.packed_ih = packed.ih;
   layer.packed_hh = packed.hh;
@@ -241,7 +308,7 @@ void lay_out_layer(const ForwardJob<T>& job, int64_t index, int64_t most_rows, c
   const T* block = packed.hh;
   for (int64_t b = 0; block && b < layer.in.block_count; ++b) {
     if (layer.in.blocks[b].recurrence == Recurrence::diagonal) layer.diagonal = block;
-    block += panels * depth_of(layer.in.blocks[b]) * G * W;
+    block += packed_block<T, CellType, Weight>(layer.in.hidden, layer.in.blocks[b]);
   }
   for (T*& h : layer.h) h = arena.take(states);
   layer.mask = layer.in.recurrent_mask ? arena.take(states) : nullptr;
@@ -255,6 +322,16 @@ void lay_out_layer(const ForwardJob<T>& job, int64_t index, int64_t most_rows, c
   layer.gates = arena.take(layer.saved ? 0 : gates);
 }
 
+// Calls visit.template operator()<CellType, Weight>() for a layer's cell and the type of its packed weights.
+template <class T, class Visit>
+NORIA_INLINE auto with_kind(Cell cell, bool int8, Visit visit) {
+  return with_cell<T>(cell, [&]<class C>() {
+    if constexpr (std::is_same_v<T, float>)
+      if (int8) return visit.template operator()<C, int8_t>();
+    return visit.template operator()<C, T>();
+  });
+}
+
 }  // namespace
 
 template <class T>
@@ -263,14 +340,15 @@ int64_t saved_row(Cell cell, int64_t hidden) {
 }
 
 template <class T>
-int64_t packed_size(const LayerInputs<T>& in) {
-  return with_cell<T>(in.cell, [&]<class C>() { return place<T, C>(in, nullptr).size; });
+int64_t packed_size(const LayerInputs<T>& in, bool int8) {
+  return with_kind<T>(in.cell, int8,
+                      [&]<class C, class Weight>() { return place<T, C, Weight>(in, nullptr).size; });
 }
 
 template <class T>
-void pack(const LayerInputs<T>& in, T* packed) {
+void pack(const LayerInputs<T>& in, bool int8, T* packed) {
   const Range all = {0, panels_of<T>(in.hidden)};
-  with_cell<T>(in.cell, [&]<class C>() { pack_panels<T, C>(in, all, packed); });
+  with_kind<T>(in.cell, int8, [&]<class C, class Weight>() { pack_panels<T, C, Weight>(in, all, packed); });
 }
 
 template <class T>
@@ -282,53 +360,67 @@ int64_t layout_forward(ForwardJob<T>& job, T* block) {
   Arena<T> arena(block);
   const T* given = job.packed;
   for (int64_t l = 0; l < job.layer_count; ++l)
-    with_cell<T>(job.layers[l].in.cell,
-                 [&]<class C>() { lay_out_layer<T, C>(job, l, most_rows, given, arena); });
+    with_kind<T>(job.layers[l].in.cell, job.int8, [&]<class C, class Weight>() {
+      lay_out_layer<T, C, Weight>(job, l, most_rows, given, arena);
+    });
   job.x_rows = arena.take(most_rows * first.input);
   return arena.used();
 }
 
 template <class T>
-void forward(const ForwardJob<T>& job, int part) {
+void start_forward(const ForwardJob<T>& job, int part) {
   for (int64_t l = 0; l < job.layer_count; ++l)
-    with_cell<T>(job.layers[l].in.cell, [&]<class C>() { start<T, C>(job, l, part); });
+    with_kind<T>(job.layers[l].in.cell, job.int8,
+                 [&]<class C, class Weight>() { start<T, C, Weight>(job, l, part); });
   job.barrier->wait();
+}
 
+template <class T>
+void run_forward(const ForwardJob<T>& job, int part) {
   const Range rows = rows_of(job, part);
   for (int64_t first = 0, last = 0; first < job.steps; first = last) {
     while (last < job.steps && job.offset[last] - job.offset[first] < job.block_rows) ++last;
     const ForwardLayer<T>& lowest = job.layers[0];
-    with_cell<T>(lowest.in.cell, [&]<class C>() {
+    with_kind<T>(lowest.in.cell, job.int8, [&]<class C, class Weight>() {
       const int64_t base = job.offset[first] * saved_row<T>(lowest.in.cell, lowest.in.hidden);
-      multiply_input<T, C>(job, first, last, part, lowest.saved ? lowest.saved + base : lowest.gates);
+      multiply_input<T, C, Weight>(job, first, last, part, lowest.saved ? lowest.saved + base : lowest.gates);
     });
     job.barrier->wait();
     for (int64_t t = first; t < last; ++t)
       for (int64_t l = 0; l < job.layer_count; ++l) {
         const ForwardLayer<T>& layer = job.layers[l];
-        with_cell<T>(layer.in.cell, [&]<class C>() {
+        with_kind<T>(layer.in.cell, job.int8, [&]<class C, class Weight>() {
           const int64_t row = panels_of<T>(layer.in.hidden) * C::kept * width<T>;
           const int64_t step_of_block = l ? 0 : job.offset[t] - job.offset[first];
           T* gates = layer.saved ? layer.saved + job.offset[t] * row : layer.gates + step_of_block * row;
-          step<T, C>(job, l, t, rows, panels_of<T>(job, layer.in.hidden, part), gates + rows.first * row);
+          step<T, C, Weight>(job, l, t, rows, panels_of<T>(job, layer.in.hidden, part),
+                             gates + rows.first * row);
         });
         if (job.by_neuron) job.barrier->wait();
       }
     job.barrier->wait();
   }
+}
+
+template <class T>
+void finish_forward(const ForwardJob<T>& job, int part) {
   for (int64_t l = 0; l < job.layer_count; ++l)
     with_cell<T>(job.layers[l].in.cell, [&]<class C>() { hand_over_states<T, C>(job, l, part); });
 }
 
 template int64_t saved_row<float>(Cell, int64_t);
 template int64_t saved_row<double>(Cell, int64_t);
-template int64_t packed_size<float>(const LayerInputs<float>&);
-template int64_t packed_size<double>(const LayerInputs<double>&);
-template void pack<float>(const LayerInputs<float>&, float*);
-template void pack<double>(const LayerInputs<double>&, double*);
+template int64_t packed_size<float>(const LayerInputs<float>&, bool);
+template int64_t packed_size<double>(const LayerInputs<double>&, bool);
+template void pack<float>(const LayerInputs<float>&, bool, float*);
+template void pack<double>(const LayerInputs<double>&, bool, double*);
 template int64_t layout_forward<float>(ForwardJob<float>&, float*);
 template int64_t layout_forward<double>(ForwardJob<double>&, double*);
-template void forward<float>(const ForwardJob<float>&, int);
-template void forward<double>(const ForwardJob<double>&, int);
+template void start_forward<float>(const ForwardJob<float>&, int);
+template void run_forward<float>(const ForwardJob<float>&, int);
+template void finish_forward<float>(const ForwardJob<float>&, int);
+template void start_forward<double>(const ForwardJob<double>&, int);
+template void run_forward<double>(const ForwardJob<double>&, int);
+template void finish_forward<double>(const ForwardJob<double>&, int);
 
 }  // namespace noria::NORIA_TARGET

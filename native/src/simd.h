@@ -81,6 +81,29 @@ NORIA_INLINE void store_some(T* to, Vector<T> v, int64_t count) {
   for (int64_t i = 0; i < count; ++i) to[i] = v[i];
 }
 
+// W of a panel's weights as numbers.
+template <class T>
+NORIA_INLINE Vector<T> load_weights(const T* from) {
+  return load(from);
+}
+
+typedef int8_t Bytes __attribute__((vector_size(width<float>)));
+
+template <class T>
+NORIA_INLINE Vector<T> load_weights(const int8_t* from) {
+#if defined(__AVX512F__)
+  // Without the masks, which cost nothing, GCC 12 warns of its own header.
+  return Vector<T>(_mm512_maskz_cvtepi32_ps(
+      0xFFFF, _mm512_maskz_cvtepi8_epi32(0xFFFF, _mm_loadu_si128((const __m128i*)from))));
+#elif defined(__AVX2__)
+  return Vector<T>(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)from))));
+#else
+  Bytes bytes;
+  memcpy(&bytes, from, sizeof bytes);
+  return __builtin_convertvector(bytes, Vector<T>);
+#endif
+}
+
 // a * b + c, rounded once wherever the target can: the same bits on all of those. Baseline x86-64 has no
 // such instruction and rounds twice.
 #if defined(__AVX512F__)

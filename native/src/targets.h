@@ -3,24 +3,28 @@
 
 #include "job.h"
 
-#define NORIA_DECLARE_TARGET(target)                      \
-  namespace target {                                      \
-  template <class T>                                      \
-  int64_t saved_row(Cell cell, int64_t hidden);           \
-  template <class T>                                      \
-  int64_t packed_size(const LayerInputs<T>& inputs);      \
-  template <class T>                                      \
-  void pack(const LayerInputs<T>& inputs, T* packed);     \
-  template <class T>                                      \
-  int64_t layout_forward(ForwardJob<T>& job, T* block);   \
-  template <class T>                                      \
-  void forward(const ForwardJob<T>& job, int part);       \
-  template <class T>                                      \
-  int64_t layout_backward(BackwardJob<T>& job, T* block); \
-  template <class T>                                      \
-  void backward(const BackwardJob<T>& job, int part);     \
-  template <class T>                                      \
-  const Kernels<T>& kernels();                            \
+#define NORIA_DECLARE_TARGET(target)                             \
+  namespace target {                                             \
+  template <class T>                                             \
+  int64_t saved_row(Cell cell, int64_t hidden);                  \
+  template <class T>                                             \
+  int64_t packed_size(const LayerInputs<T>& inputs, bool int8);  \
+  template <class T>                                             \
+  void pack(const LayerInputs<T>& inputs, bool int8, T* packed); \
+  template <class T>                                             \
+  int64_t layout_forward(ForwardJob<T>& job, T* block);          \
+  template <class T>                                             \
+  void start_forward(const ForwardJob<T>& job, int part);        \
+  template <class T>                                             \
+  void run_forward(const ForwardJob<T>& job, int part);          \
+  template <class T>                                             \
+  void finish_forward(const ForwardJob<T>& job, int part);       \
+  template <class T>                                             \
+  int64_t layout_backward(BackwardJob<T>& job, T* block);        \
+  template <class T>                                             \
+  void backward(const BackwardJob<T>& job, int part);            \
+  template <class T>                                             \
+  const Kernels<T>& kernels();                                   \
   }
 
 namespace noria {

@@ -135,6 +135,7 @@ constexpr uint64_t flush = 0;
 }  // namespace
 
 void Barrier::wait() {
+  if (parts_ == 1) return;
   const unsigned round = round_.load();
   if (arrived_.fetch_add(1) + 1 == parts_) {
     arrived_.store(0);

@@ -183,6 +183,39 @@ Found<T> gradients_of(const Stack<T>& stack, const Result<T>& result, const T* s
   return found;
 }
 
+// Without masks and lengths, which a stepper does not have.
+template <class T>
+void check_steps(const Stack<T>& stack, const StackInputs<T>& packed, const Result<T>& whole,
+                 const char* name) {
+  Result<T> result;
+  std::vector<const T*> given;
+  std::vector<T*> found;
+  for (size_t l = 0; l < stack.layers.size(); ++l) {
+    result.h.emplace_back(stack.batch * stack.kind.hidden[l]);
+    result.c.emplace_back(stack.batch * stack.kind.hidden[l]);
+  }
+  for (size_t l = 0; l < stack.layers.size(); ++l) {
+    given.insert(given.end(), {packed.layers[l].state[0], packed.layers[l].state[1]});
+    found.insert(found.end(), {result.h[l].data, result.c[l].data});
+  }
+  Stepper<T> stepper(packed);
+  stepper.set_state(reinterpret_cast<const T* const(*)[2]>(given.data()));
+  const int64_t last = stack.kind.hidden.back();
+  result.y.emplace_back(stack.batch * stack.time * last);
+  Array<T> x(stack.batch * stack.input), y(stack.batch * last);
+  for (int64_t t = 0; t < stack.time; ++t) {
+    for (int64_t b = 0; b < stack.batch; ++b)
+      for (int64_t i = 0; i < stack.input; ++i)
+        x.data[b * stack.input + i] = stack.x.data[(b * stack.time + t) * stack.input + i];
+    stepper.step(x.data, y.data);
+    for (int64_t b = 0; b < stack.batch; ++b)
+      for (int64_t j = 0; j < last; ++j)
+        result.y.back().data[(b * stack.time + t) * last + j] = y.data[b * last + j];
+  }
+  stepper.get_state(reinterpret_cast<T* const(*)[2]>(found.data()));
+  check(result == whole, "steps give the bits of the whole", name);
+}
+
 template <class T>
 void check_stack(Stack<T> stack, bool by_differences, const char* name) {
   const StackInputs<T> inputs = stack.inputs();
@@ -195,6 +228,7 @@ void check_stack(Stack<T> stack, bool by_differences, const char* name) {
   StackInputs<T> ready = inputs;
   ready.packed = packed;
   check(run(stack, ready) == result, "packing a stack beforehand changes nothing", name);
+  if (!stack.kind.ragged && !stack.kind.masked && stack.batch > 0) check_steps(stack, ready, result, name);
   release(packed);
 
   const Directions<T> directions(stack);
@@ -259,6 +293,8 @@ void check_stacks() {
   const Kind wide = {{Cell::lstm, Cell::gru, Cell::linear}, {260, 240, 3}, Wiring::full, true, false, true};
   check_stack(Stack<float>(wide, 2, 5, 40), false, "neurons shared");
   check_stack(Stack<float>(wide, 9, 5, 40), false, "rows shared");
+  const Kind plain = {{Cell::lstm, Cell::gru, Cell::linear}, {260, 240, 3}, Wiring::full, true, false, false};
+  check_stack(Stack<float>(plain, 1, 3, 40), false, "neurons of steps shared");
   const Kind narrow = {{Cell::lstm, Cell::rnn_tanh}, {20, 5}, Wiring::full, true, true, true};
   check_stack(Stack<float>(narrow, 9, 700, 3), false, "many steps");
 }

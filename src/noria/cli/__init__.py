@@ -21,7 +21,8 @@ from noria.cli.arguments import Json, Level, MaybeOutput, check_output, integers
 from noria.cli.fit_classify import classify
 from noria.cli.fit_detect import detect
 from noria.cli.fit_forecast import forecast
-from noria.cli.models import load_model
+from noria.cli.models import ask, load_model
+from noria.cli.stream import stream
 from noria.cli.tables import show_comparison
 from noria.errors import NoriaError, ResourceError, UsageError
 
@@ -46,6 +47,7 @@ app.command(fit_app)
 fit_app.command(forecast)
 fit_app.command(classify)
 fit_app.command(detect)
+app.command(stream)
 
 
 @app.meta.default
@@ -101,11 +103,9 @@ def predict(
             raise UsageError(f"--output {output}: the name must end in .csv or .parquet")
     levels = None if level is None else integers("level", level)
     task, estimator = load_model(model)
-    if task == "forecast":
-        frame = estimator.predict(data, horizon=horizon, levels=levels)
-    else:
-        _refuse(task, horizon=horizon, level=levels)
-        frame = estimator.predict_frame(data)
+    # where scikit-learn wants an array of predict, predict_frame gives the table
+    method = getattr(estimator, "predict_frame", estimator.predict)
+    frame = ask(task, method, data, horizon=horizon, levels=levels)
     if output is None:
         sys.stdout.write(frame.write_ndjson() if json else frame.write_csv(datetime_format=_STAMP))
         return
@@ -146,14 +146,10 @@ def evaluate(
         Print one JSON object instead of a table.
     """
     task, estimator = load_model(model)
-    if task == "forecast":
-        _refuse(task, label=label)
-        comparison = estimator.evaluate(data, windows=_count("windows", windows))
-    elif task == "detect":
-        comparison = estimator.evaluate(data, label=label, windows=windows)
-    else:
-        _refuse(task, windows=windows, label=label)
-        comparison = estimator.evaluate(data)
+    given: Any = windows
+    if windows is not None and task == "forecast":
+        (given,) = integers("windows", [windows]) or [0]
+    comparison = ask(task, estimator.evaluate, data, windows=given, label=label)
     show_comparison(comparison, json, model=str(model))
 
 
@@ -204,23 +200,6 @@ def report(model: Path, /, *, output: MaybeOutput = None) -> None:
     check_output(page, model)
     write_report(model, page)
     print(page)
-
-
-def _refuse(task: str, **flags: object) -> None:
-    """Refuse what the model's task has no use for."""
-    for name, value in flags.items():
-        if value is not None:
-            raise UsageError(f"--{name} is of no use to a model for {task}")
-
-
-def _count(name: str, value: str | None) -> int:
-    """A whole number; 1 if left out."""
-    if value is None:
-        return 1
-    try:
-        return int(value)
-    except ValueError:
-        raise UsageError(f"--{name} {value}: expected a whole number") from None
 
 
 def _check_config(config: Path) -> None:

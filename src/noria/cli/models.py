@@ -1,14 +1,16 @@
-"""The estimator of a task, and the one in a model file."""
+"""The estimator of a task, the one in a model file, and which flags it has a use for."""
 
 from __future__ import annotations
 
 import importlib
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from noria.errors import ModelFileError
+from noria.errors import ModelFileError, UsageError
 
-__all__ = ["load_model", "task_class"]
+__all__ = ["ask", "load_model", "task_class"]
 
 _TASKS = {
     "forecast": ("noria.tasks.forecast", "Forecaster"),
@@ -32,6 +34,28 @@ def load_model(model: Path) -> tuple[str, Any]:
     from noria.runtime import read_model
 
     name = read_model(model).task
+    if name == "network":
+        raise ModelFileError(f"{model} is a plain network: only noria stream and info take it")
     if name not in _TASKS:
         raise ModelFileError(f"{model} is for the task {name!r}, which this Noria does not know")
     return name, task_class(name).load(model)
+
+
+def ask(task: str, method: Callable[..., Any], data: Path, **flags: Any) -> Any:
+    """Call a method of an estimator with the flags that were given.
+
+    Args:
+        task: The model's task, for the message.
+        method: Takes the data and, by their names, the flags that the task knows.
+        data: The data.
+        **flags: None where a flag was left out.
+
+    Raises:
+        UsageError: naming a flag that the task has no use for.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    for name in given:
+        if name not in inspect.signature(method).parameters:
+            flag = "level" if name == "levels" else name.replace("_", "-")
+            raise UsageError(f"--{flag} is of no use to a model for {task}")
+    return method(data, **given)

@@ -11,22 +11,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noria.features.calendar import calendar_features
+from noria.features.running import Lookup, Past, Stretch, observe, plain_forecasts
 from noria.features.series import Series, SeriesTable
 
 __all__ = ["CovariateScaler", "Forks", "Panel", "calendar_cycles"]
 
 Floats = NDArray[np.float64]
-
-_REPEATS = 3
-"""Seasons averaged in the candidate that is smoother than the seasonal naive forecast."""
-
-_PLAIN_WINDOW = 8
-"""Steps of the level's moving average where the series has no season."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,11 +133,12 @@ class Panel:
         self._offset = np.concatenate([[0], np.cumsum(self.lengths)])
         self._known_offset = np.concatenate([[0], np.cumsum([len(p.known) for p in prepared])])
         self._y = np.concatenate([series.y for series in table.series])
-        self._level = np.concatenate([p.level for p in prepared])
-        self._scale = np.concatenate([p.scale for p in prepared])
-        self._last = np.concatenate([p.last for p in prepared])
+        self._level = np.concatenate([p.stretch.level for p in prepared])
+        self._scale = np.concatenate([p.stretch.scale for p in prepared])
+        self._last = np.concatenate([p.stretch.last for p in prepared])
         self._filled = [
-            np.concatenate([p.filled[index] for p in prepared]) for index in range(len(seasons))
+            np.concatenate([p.stretch.filled[index] for p in prepared])
+            for index in range(len(seasons))
         ]
         self._inputs = np.concatenate([p.inputs for p in prepared])
         self._known = np.concatenate([p.known for p in prepared])
@@ -216,34 +213,25 @@ class Panel:
         """
         offset = self._offset[series]
         here = offset + t
-        level, scale = self._level[here, None], self._scale[here, None]
-        ahead = np.arange(1, self.horizon + 1)
-        # the last value; for each season the value of a season before, the mean of three of
-        # them, and the first moved by how far the level has moved since; last, the level
-        candidates = [np.repeat(self._last[here, None], self.horizon, 1)]
-        for season, filled in zip(self.seasons, self._filled, strict=True):
-            back = -(-ahead // season) * season
-            latest = t[:, None] + ahead - back
-            one = filled[offset[:, None] + np.maximum(latest, 0)]
-            one = np.where(latest >= 0, one, self._last[here, None])
-            mean = one.copy()
-            for repeat in range(1, _REPEATS):
-                earlier = latest - repeat * season
-                value = filled[offset[:, None] + np.maximum(earlier, 0)]
-                mean += np.where(earlier >= 0, value, one)
-            origin = t - back[0]
-            moved = self._level[here] - self._level[offset + np.maximum(origin, 0)]
-            moved = np.where(origin >= 0, moved, 0.0)
-            candidates += [one, mean / _REPEATS, one + moved[:, None]]
-        scaled = (np.stack(candidates, axis=2) - level[:, :, None]) / scale[:, :, None]
-        scaled = np.concatenate([scaled, np.zeros_like(scaled[:, :, :1])], axis=2)
-        future = t[:, None] + ahead
+        beginning = np.zeros_like(t)
+        candidates = plain_forecasts(
+            t,
+            self.horizon,
+            self.seasons,
+            self._last[here],
+            self._level[here],
+            self._scale[here],
+            Lookup(self._level, offset, beginning),
+            [Lookup(filled, offset, beginning) for filled in self._filled],
+        )
+        future = t[:, None] + np.arange(1, self.horizon + 1)
         limit = self.lengths[series] if ends is None else np.minimum(ends, self.lengths[series])
         inside = future < limit[:, None]
         target = self._y[offset[:, None] + np.where(inside, future, 0)]
+        level, scale = self._level[here, None], self._scale[here, None]
         target = np.where(inside, (target - level) / scale, np.nan)
         known = self._known[self._known_offset[series][:, None] + future]
-        return Forks(scaled.astype(np.float32), known, target.astype(np.float32))
+        return Forks(candidates, known, target.astype(np.float32))
 
     def level_and_scale(
         self, series: NDArray[np.int64], t: NDArray[np.int64]
@@ -260,30 +248,14 @@ class Panel:
         return np.where(inside, self._y[rows], np.nan)
 
     def _prepare(self, series: Series) -> _Prepared:
-        y = series.y
-        steps = len(y)
-        last = _carry_forward(y)
-        seasons = self.seasons
-        level = _moving_mean(y, seasons[0] if seasons else _PLAIN_WINDOW, last)
-        filled = [_fill_by_season(y, season, last) for season in seasons]
-        scale = _running_scale(last, filled, seasons, level)
-        differences = [y - level, np.diff(last, prepend=last[0])]
-        for season, values in zip(seasons, filled, strict=True):
-            before = np.concatenate([last[: min(season, steps)], values[:-season]])[:steps]
-            differences.append(np.where(np.arange(steps) >= season, last - before, 0.0))
-            upcoming = np.arange(1, steps + 1) - season
-            following = np.where(upcoming >= 0, values[np.maximum(upcoming, 0)], level)
-            differences.append(following - level)
-        missing = ~np.isfinite(y)
-        inputs = np.arcsinh(np.nan_to_num(np.stack(differences, axis=1)) / scale[:, None])
+        steps = len(series.y)
+        stretch = observe(Past.empty(self.seasons), series.y, self.seasons)
         known = self._known_rows(series)
         covariates = self.scaler(_covariates(series, steps))
         past = covariates[:, : series.past.shape[1]]
         static = covariates[:, covariates.shape[1] - len(series.static) :]
-        columns = [inputs, missing[:, None], past, static, known[1 : steps + 1]]
-        return _Prepared(
-            level, scale, last, filled, np.concatenate(columns, axis=1).astype(np.float32), known
-        )
+        columns: list[NDArray[Any]] = [stretch.inputs, past, static, known[1 : steps + 1]]
+        return _Prepared(stretch, np.concatenate(columns, axis=1).astype(np.float32), known)
 
     def _known_rows(self, series: Series) -> NDArray[np.float32]:
         """Calendar and known covariates from the first step to a horizon past the last."""
@@ -301,10 +273,7 @@ class Panel:
 
 @dataclasses.dataclass(frozen=True)
 class _Prepared:
-    level: Floats
-    scale: Floats
-    last: Floats
-    filled: list[Floats]
+    stretch: Stretch
     inputs: NDArray[np.float32]
     known: NDArray[np.float32]
 
@@ -321,51 +290,3 @@ def _future(series: Series, count: int) -> Floats:
     given = series.future[:count]
     rows[: len(given)] = given
     return rows
-
-
-def _carry_forward(y: Floats) -> Floats:
-    """Missing values replaced by the latest observed one; the first value must be observed."""
-    return y[np.maximum.accumulate(np.where(np.isfinite(y), np.arange(len(y)), 0))]
-
-
-def _fill_by_season(y: Floats, season: int, last: Floats) -> Floats:
-    """Missing values replaced by the value a season before, else by the latest observed."""
-    filled = y.copy()
-    for t in np.flatnonzero(~np.isfinite(y)):
-        filled[t] = filled[t - season] if t >= season else last[t]
-    return filled
-
-
-def _moving_mean(y: Floats, window: int, otherwise: Floats) -> Floats:
-    """Mean of the observed values among the last `window`; `otherwise` where there is none."""
-    observed = np.isfinite(y)
-    first = otherwise[0]  # taken off, the sums stay small, and those of a constant series 0
-    total = np.cumsum(np.where(observed, y - first, 0.0))
-    count = np.cumsum(observed)
-    total[window:] -= total[:-window].copy()
-    count[window:] -= count[:-window].copy()
-    return np.where(count > 0, first + total / np.maximum(count, 1), otherwise)
-
-
-def _running_scale(
-    last: Floats, filled: list[Floats], seasons: tuple[int, ...], level: Floats
-) -> Floats:
-    """Mean absolute seasonal difference of all steps so far, the unit of all errors.
-
-    It is what MASE divides by. Before a season and a half has passed, and without a season, the
-    differences are those from step to step. It never falls under a hundredth of the mean distance
-    from the level; a series that has not moved yet has scale 1.
-    """
-    steps = len(last)
-    count = np.maximum(np.arange(steps), 1)
-    scale = np.cumsum(np.abs(np.diff(last, prepend=last[0]))) / count
-    if seasons and steps > seasons[0]:
-        season, values = seasons[0], filled[0]
-        difference = np.zeros(steps)
-        difference[season:] = np.abs(values[season:] - values[:-season])
-        passed = np.arange(steps) - season + 1
-        seasonal = np.cumsum(difference) / np.maximum(passed, 1)
-        scale = np.where(passed >= max(season // 2, 1), seasonal, scale)
-    spread = np.cumsum(np.abs(last - level)) / (np.arange(steps) + 1)
-    scale = np.maximum(scale, 0.01 * spread)
-    return np.where(scale > 0, scale, 1.0)

@@ -19,7 +19,13 @@ from noria.errors import DataError, UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Columns", "Frequency", "Series", "SeriesTable", "season_lengths"]
+__all__ = ["CLOCK", "MISSING", "Columns", "Frequency", "Series", "SeriesTable", "season_lengths"]
+
+CLOCK = ("year", "month", "day", "hour", "minute", "second")
+"""Columns that make up a timestamp."""
+
+MISSING = ("", "na", "n/a", "#n/a", "nan", "null", "none")
+"""Texts that mean a missing value, in any case of letters."""
 
 _MICROSECONDS = {
     "us": 1,

@@ -19,6 +19,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from noria.errors import DataError, UsageError
+from noria.features.series import CLOCK, MISSING
 from noria.features.timestamps import ParsedTimes, TimestampError, parse_timestamps
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["Source", "open_source"]
 
 _DEFAULT_ID = "unique_id"
-_CLOCK = ("year", "month", "day", "hour", "minute", "second")
-_MISSING = ("", "na", "n/a", "#n/a", "nan", "null", "none")
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Source:
     def texts(self, column: str) -> pl.Series:
         """A column as texts without blanks around them, null where missing."""
         texts = self.frame[column].cast(pl.String).str.strip_chars()
-        missing = texts.str.to_lowercase().is_in(_MISSING)
+        missing = texts.str.to_lowercase().is_in(MISSING)
         return texts.to_frame().select(pl.when(~missing).then(pl.first())).to_series()
 
     def _read(self, texts: pl.Series) -> pl.Series:
@@ -142,7 +141,7 @@ class Source:
             raw = self.frame[column]
             missing = raw.is_null()
             if raw.dtype == pl.String:
-                missing |= raw.str.strip_chars().str.to_lowercase().is_in(_MISSING)
+                missing |= raw.str.strip_chars().str.to_lowercase().is_in(MISSING)
             elif raw.dtype.is_float():
                 missing |= raw.is_nan().fill_null(value=False)
             if missing.any():
@@ -167,12 +166,12 @@ class Source:
 
     def _joined(self) -> pl.Series:
         """Write the parts of the timestamp as one text."""
-        if not {column.lower() for column in self.time} <= set(_CLOCK):
+        if not {column.lower() for column in self.time} <= set(CLOCK):
             texts = [self.frame[column].cast(pl.String).str.strip_chars() for column in self.time]
             return self.frame.select(pl.concat_str(texts, separator=" ")).to_series()
         columns = {column.lower(): column for column in self.time}
         parts = []
-        for name in _CLOCK:
+        for name in CLOCK:
             if name not in columns:
                 parts.append(pl.lit("01" if name in ("month", "day") else "00"))
                 continue

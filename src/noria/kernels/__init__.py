@@ -2,8 +2,9 @@
 
 `explain` says whether a configuration runs here, and why not; `scan` runs a sequence,
 `scan_backward` its gradients, `linear` an output layer; `pack` and `scan_packed` make single steps
-cheap. `scan_stack` and its kin do the same for layers that feed each other. The forward pass gives
-the same bits whole or in chunks, alone or in a batch, on any number of threads.
+cheap. `scan_stack` and its kin do the same for layers that feed each other. A `Stepper` holds the
+states of streams and advances them step by step. The forward pass gives the same bits whole or in
+chunks, alone or in a batch, on any number of threads.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from noria.kernels.stack import (
     scan_stack_backward,
     scan_stack_packed,
 )
+from noria.kernels.stepper import Stepper
 from noria.kernels.threads import get_num_threads, instruction_set, set_num_threads
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "StackGradients",
     "StackLayer",
     "StackScan",
+    "Stepper",
     "explain",
     "get_num_threads",
     "instruction_set",

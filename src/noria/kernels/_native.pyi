@@ -60,6 +60,7 @@ def pack_float32(
     weight_hh: _Array | None,
     bias_ih: _Array,
     bias_hh: _Array,
+    int8: bool,
 ) -> _Array: ...
 def scan_packed_float32(
     cell: int,
@@ -67,6 +68,7 @@ def scan_packed_float32(
     reverse: bool,
     x: _Array,
     packed: _Array,
+    int8: bool,
     h: _Array,
     c: _Array | None,
     lengths: _Lengths,
@@ -78,10 +80,11 @@ def scan_stack_float32(
     lengths: _Lengths,
     save: bool,
 ) -> tuple[list[_Array], list[list[_Array]], _Array]: ...
-def pack_stack_float32(layers: list[_Layer]) -> _Array: ...
+def pack_stack_float32(layers: list[_Layer], int8: bool) -> _Array: ...
 def scan_stack_packed_float32(
     layers: list[_Layer],
     packed: _Array,
+    int8: bool,
     x: _Array,
     state: list[list[_Array]],
     lengths: _Lengths,
@@ -100,6 +103,13 @@ def linear_float32(x: _Array, weight: _Array, bias: _Array | None) -> _Array: ..
 def sigmoid_float32(x: _Array) -> _Array: ...
 def tanh_float32(x: _Array) -> _Array: ...
 
+class Stepper_float32:  # noqa: N801
+    def __init__(self, layers: list[_Layer], packed: _Array, int8: bool, batch: int) -> None: ...
+    def step(self, x: _Array, out: _Array | None = None) -> _Array: ...
+    def step_index(self, index: _Array, out: _Array | None = None) -> _Array: ...
+    def state(self) -> list[list[_Array]]: ...
+    def set_state(self, state: list[list[_Array]]) -> None: ...
+
 scan_float64 = scan_float32
 scan_backward_float64 = scan_backward_float32
 pack_float64 = pack_float32
@@ -111,3 +121,4 @@ scan_stack_backward_float64 = scan_stack_backward_float32
 linear_float64 = linear_float32
 sigmoid_float64 = sigmoid_float32
 tanh_float64 = tanh_float32
+Stepper_float64 = Stepper_float32

@@ -16,6 +16,7 @@ from noria.kernels.scan import (
     STATES,
     Array,
     Scan,
+    check_int8,
     check_lengths,
     dense,
     explain,
@@ -42,10 +43,16 @@ class Packed:
     input_size: int
     hidden_size: int
     weights: Array
+    int8: bool = False
 
 
 def pack(
-    cell: str, weight_ih: Array, weight_hh: Array | None, bias_ih: Array, bias_hh: Array
+    cell: str,
+    weight_ih: Array,
+    weight_hh: Array | None,
+    bias_ih: Array,
+    bias_hh: Array,
+    int8: bool = False,
 ) -> Packed:
     """Pack the weights of one layer for `scan_packed`.
 
@@ -55,10 +62,13 @@ def pack(
         weight_hh: Shape (G*H, H) dense, (G*H,) diagonal, or None.
         bias_ih: Shape (G*H,).
         bias_hh: Shape (G*H,).
+        int8: Round weight_ih and a dense weight_hh to eight bits, with a scale a row, and compute
+            in float32 all the same: a quarter of the memory to read at every step.
 
     Raises:
         ShapeError: if a shape disagrees with the others.
-        KernelError: if the core does not run this cell or dtype.
+        KernelError: if the core does not run this cell or dtype; with int8, unless the weights are
+            finite and float32.
     """
     recurrence = "none" if weight_hh is None else "diagonal" if weight_hh.ndim == 1 else "dense"
     gates = GATES.get(cell, 1)
@@ -73,6 +83,9 @@ def pack(
     if weight_hh is not None:
         hh_shape = (rows, ("H", hidden)) if recurrence == "dense" else (rows,)
         weight_hh = dense("weight_hh", weight_hh, dtype, *hh_shape)
+    if int8:
+        named = {"weight_ih": weight_ih, "weight_hh": weight_hh}
+        check_int8((name, array) for name, array in named.items() if array is not None)
     weights = _PACK[str(dtype)](
         CELLS[cell],
         RECURRENCES[recurrence],
@@ -81,8 +94,9 @@ def pack(
         weight_hh,
         dense("bias_ih", bias_ih, dtype, rows),
         dense("bias_hh", bias_hh, dtype, rows),
+        int8,
     )
-    return Packed(cell, recurrence, weight_ih.shape[1], hidden, weights)
+    return Packed(cell, recurrence, weight_ih.shape[1], hidden, weights, int8)
 
 
 def scan_packed(
@@ -127,6 +141,7 @@ def scan_packed(
         reverse,
         dense("x", x, dtype, ("B", batch), ("T", time), ("I", packed.input_size)),
         packed.weights,
+        packed.int8,
         h,
         rest[0] if rest else None,
         None if lengths is None else check_lengths(lengths, batch, time),

@@ -5,7 +5,7 @@ B batch, T time, I input, H hidden, G gates (LSTM 4: i, f, g, o; GRU 3: r, z, n;
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -297,6 +297,15 @@ def dense(name: str, array: Array, dtype: np.dtype[Any], *axes: tuple[str, int])
     if array.dtype != dtype:
         raise KernelError(f"{name} is {array.dtype}, but x is {dtype}")
     return np.ascontiguousarray(array)
+
+
+def check_int8(named: Iterable[tuple[str, Array]]) -> None:
+    """Raises unless these weights can be rounded to eight bits."""
+    for name, array in named:
+        if array.dtype != np.float32:
+            raise KernelError(f"{name} is {array.dtype}: int8=True takes float32")
+        if not np.isfinite(array).all():
+            raise KernelError(f"{name} holds NaN or infinity, which no eight bits can stand for")
 
 
 def check_lengths(lengths: ArrayLike, batch: int, time: int) -> NDArray[np.int64]:

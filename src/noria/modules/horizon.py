@@ -8,6 +8,8 @@ from statistics import NormalDist
 import torch
 from torch import Tensor, nn
 
+from noria.runtime.horizon import HorizonWeights, horizon_quantiles
+
 __all__ = ["HorizonHead", "pinball_loss"]
 
 
@@ -65,6 +67,9 @@ class HorizonHead(nn.Module):
     def forward(self, hidden: Tensor, candidates: Tensor, known: Tensor) -> Tensor:
         """Forecast.
 
+        Without gradients `noria.runtime.horizon` runs it, whose bits do not depend on the batch;
+        in training torch does.
+
         Args:
             hidden: The network's output at the last known step, shape (R, H).
             candidates: Plain forecasts, in units of the scale, relative to the level, (R, K, C).
@@ -73,6 +78,10 @@ class HorizonHead(nn.Module):
         Returns:
             Quantiles in the candidates' units, shape (R, K, Q); they may cross.
         """
+        if hidden.device.type == "cpu" and not torch.is_grad_enabled():
+            named = {name: weight.numpy() for name, weight in self.named_parameters()}
+            arrays = (part.numpy() for part in (hidden, candidates, known))
+            return torch.from_numpy(horizon_quantiles(HorizonWeights.from_names(named), *arrays))
         context = self.context(hidden)[:, None].expand(-1, self.horizon, -1)
         code = self.code.expand(len(hidden), -1, -1)
         seen = torch.cat([context, code, known, torch.asinh(candidates)], dim=-1)

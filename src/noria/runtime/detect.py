@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noria.errors import DataError, StateError
+from noria.features.events import EventReader
+from noria.features.series import Columns
 from noria.runtime.alarms import Alarms, AlarmState
 from noria.runtime.expectation import WARM_UP, Channels, Grid
 from noria.runtime.model_file import ModelFile
@@ -19,8 +20,6 @@ from noria.runtime.stepper import NetworkStepper
 __all__ = ["DetectStream"]
 
 Floats = NDArray[np.float64]
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,6 +68,9 @@ class DetectStream:
         self._dates: bool = document["dates"]
         self._threshold: float = document["threshold"]
         self._channels = Channels.from_dict(document["channels"])
+        first, *others = self._channels.names
+        columns = Columns(self._time, first, past=tuple(others))
+        self._events = EventReader(columns, {}, integer_time=not self._dates)
         self._alarms = Alarms.from_dict(document["alarms"])
         normal = np.array(document["normal"]["network"], dtype=np.float64)
         count = len(self._channels.names)
@@ -95,47 +97,20 @@ class DetectStream:
         values = np.empty((len(events), len(self._channels.names)))
         last = memory.last
         for row, event in enumerate(events):
-            times[row] = self._read_time(event)
+            if not isinstance(event, dict):
+                names = ", ".join((self._time, *self._channels.names))
+                raise DataError(f"an event is an object with {names}")
+            times[row] = self._events.time(event)
             if last is not None and times[row] < last:
                 raise DataError(
-                    f"{self._time} is {event[self._time]!r}, which is before the event before it;"
+                    f"column {self._time!r}: {event[self._time]!r} is before the event before it;"
                     " events of a stream come in order"
                 )
             last = int(times[row])
-            values[row] = [self._read_value(event, name) for name in self._channels.names]
+            values[row] = [self._events.number(event, name) for name in self._channels.names]
         grid = self._channels.grid(times, values, memory.last, memory.latest)
         x = self._channels.inputs(grid)
         return _Reading(memory, x, np.arange(len(x)), grid, int(times[-1]))
-
-    def _read_time(self, event: Any) -> int:
-        names = ", ".join((self._time, *self._channels.names))
-        if not isinstance(event, dict) or self._time not in event:
-            raise DataError(f"an event is an object with {names}")
-        time = event[self._time]
-        if not self._dates:
-            if isinstance(time, bool) or not isinstance(time, int | float) or time != int(time):
-                raise DataError(f"{self._time} is {time!r}: expected a step number")
-            return int(time)
-        try:
-            moment = datetime.fromisoformat(time)
-        except (TypeError, ValueError):
-            raise DataError(
-                f"{self._time} is {time!r}: expected a time such as 2024-01-31T12:30:00"
-            ) from None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        passed = moment - _EPOCH
-        return (passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds
-
-    def _read_value(self, event: dict[str, Any], name: str) -> float:
-        value = event.get(name)
-        if value is None:
-            return np.nan
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise DataError(f"{name} is {value!r}: expected a number, or null where it is missing")
-        if not abs(value) < 1e300:
-            raise DataError(f"{name} is {value}: expected a finite number")
-        return float(value)
 
     def answer(
         self, readings: Sequence[_Reading], outputs: Sequence[NDArray[Any]]

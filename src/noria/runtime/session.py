@@ -16,11 +16,12 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from noria.errors import DataError, ModelFileError, NoriaError, UsageError
+from noria.errors import DataError, ModelFileError, NoriaError, StateError, UsageError
 from noria.runtime.detect import DetectStream
+from noria.runtime.forecast import ForecastStream
 from noria.runtime.model_file import ModelFile, read_model
 from noria.runtime.plain import PlainStream
-from noria.runtime.state_bytes import read_state, write_state
+from noria.runtime.state_bytes import seal, unseal
 from noria.runtime.stepper import NetworkState, NetworkStepper
 
 __all__ = ["Outcome", "Session", "StreamState", "StreamTask"]
@@ -30,7 +31,11 @@ Array = NDArray[Any]
 _PIECE = 256
 """Events of one stream that are fed in one native call."""
 
-_TASKS: dict[str, type[StreamTask]] = {"network": PlainStream, "detect": DetectStream}
+_TASKS: dict[str, type[StreamTask]] = {
+    "network": PlainStream,
+    "forecast": ForecastStream,
+    "detect": DetectStream,
+}
 
 
 class Reading(Protocol):
@@ -65,8 +70,10 @@ class StreamTask(Protocol):
     def read(self, memory: Any, events: Sequence[Any]) -> Any:
         """Events as a `Reading`, which may carry more for `answer`; raises DataError."""
 
-    def answer(self, readings: Sequence[Any], outputs: Sequence[Array]) -> list[Any]:
-        """For each stream its new memory and the answers to its events.
+    def answer(
+        self, readings: Sequence[Any], outputs: Sequence[Array]
+    ) -> Sequence[tuple[Any, list[Any]] | DataError]:
+        """For each stream its new memory and the answers to its events, or why there are none.
 
         Args:
             readings: What `read` gave, a stream each.
@@ -131,7 +138,8 @@ class Session:
     def __init__(self, model: ModelFile) -> None:
         if model.task not in _TASKS:
             raise UsageError(
-                f"a model for {model.task} cannot stream; one for {' or '.join(_TASKS)} can"
+                f"a model for {model.task} does not stream: its answer is about a whole that has to"
+                f" be there; models that stream are those for {' and '.join(_TASKS)}"
             )
         self.model = model
         try:
@@ -141,7 +149,8 @@ class Session:
                 raise
             raise ModelFileError(f"the model file is damaged: {error!r}") from error
         self.stepper = self._task.stepper
-        self._zeros = _flatten(self.stepper.zero_state(1))
+        self._zeros = _frozen(_flatten(self.stepper.zero_state(1)))
+        self._stored = self.stepper.dtype.newbyteorder("<")
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
@@ -204,7 +213,7 @@ class Session:
         """
         outcomes = self._advance(states, [[event] for event in events])
         return [
-            outcome if outcome.error else dataclasses.replace(outcome, answer=outcome.answer[0])
+            outcome if outcome.error else Outcome(outcome.state, outcome.answer[0])
             for outcome in outcomes
         ]
 
@@ -245,15 +254,15 @@ class Session:
         if not readings:
             return outcomes
         lengths = np.array([len(reading.x) for reading in readings.values()])
-        x = np.zeros((len(lengths), lengths.max(), self.stepper.wiring.input_size), self._dtype)
+        steps = max(int(lengths.max()), 1)
+        x = np.zeros((len(lengths), steps, self.stepper.wiring.input_size), self.stepper.dtype)
         for row, reading in zip(x, readings.values(), strict=True):
             row[: len(reading.x)] = reading.x
         before = np.stack([states[index].network for index in readings])
-        even = bool((lengths == lengths[0]).all())
-        y, after = self.stepper.scan(x, self._unflatten(before), None if even else lengths)
+        whole = bool((lengths == steps).all())
+        y, after = self.stepper.scan(x, self._unflatten(before), None if whole else lengths)
         network = _flatten(after)
-        sound: NDArray[np.bool_] = np.isfinite(network).all(axis=1)
-        sound &= np.isfinite(y).all(axis=(1, 2))
+        sound = np.asarray(np.isfinite(network).all(axis=1) & np.isfinite(y).all(axis=(1, 2)))
         kept = []
         for row, index in enumerate(readings):
             if sound[row]:
@@ -264,7 +273,11 @@ class Session:
             [readings[index] for _, index in kept],
             [y[row, readings[index].last] for row, index in kept],
         )
-        for (row, index), (memory, answers) in zip(kept, answered, strict=True):
+        for (row, index), found in zip(kept, answered, strict=True):
+            if isinstance(found, DataError):
+                outcomes[index] = Outcome(error=found)
+                continue
+            memory, answers = found
             outcomes[index] = Outcome(StreamState(_frozen(network[row].copy()), memory), answers)
         return outcomes
 
@@ -273,8 +286,8 @@ class Session:
 
         They carry the model's hash and a checksum, and hold no pickle.
         """
-        task = self._task.memory_to_bytes(state.memory)
-        return write_state(self.model.sha256, state.network, task)
+        network = state.network.astype(self._stored).tobytes()
+        return seal("state", self.sha256, network + self._task.memory_to_bytes(state.memory))
 
     def state_from_bytes(self, data: bytes) -> StreamState:
         """The state that `state_to_bytes` wrote.
@@ -282,8 +295,14 @@ class Session:
         Raises:
             StateError: if it is damaged, truncated, or another model's.
         """
-        network, task = read_state(self.model.sha256, self._zeros[0], data)
-        return StreamState(_frozen(network), self._task.memory_from_bytes(task))
+        content = unseal("state", self.sha256, data)
+        size = self._zeros.nbytes
+        if len(content) < size:
+            raise StateError("the saved state is damaged: it is too short for its model")
+        network = np.frombuffer(content[:size], self._stored).astype(self.stepper.dtype)
+        if not np.isfinite(network).all():
+            raise StateError("the saved state is damaged: the network's state is not finite")
+        return StreamState(_frozen(network), self._task.memory_from_bytes(content[size:]))
 
     def hidden(self, state: StreamState) -> dict[str, Array]:
         """What the network remembers, by layer and state, such as "layers.0.h": shape (H,)."""
@@ -300,13 +319,15 @@ class Session:
         """What an event holds and what an answer holds.
 
         Returns:
-            `task`, and JSON schemas under `event` and `answer`.
+            `task`; JSON schemas under `event` and `answer`; and under `stream` the names an event
+            may have for the field that says which stream it belongs to, where several streams
+            share a pipe.
         """
-        return {"task": self.task, **self._task.describe()}
-
-    @property
-    def _dtype(self) -> np.dtype[Any]:
-        return self.stepper.dtype
+        about = self._task.describe()
+        own = about["event"]["properties"]
+        columns = self.model.document.get("columns") or {}
+        names = [name for name in ("stream", columns.get("id")) if name and name not in own]
+        return {"task": self.task, "stream": names, **about}
 
     def _unflatten(self, network: Array) -> NetworkState:
         """States side by side, shape (B, S), as the network takes them."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["calibrate", "calibration_factors", "quantile_grid"]
+__all__ = ["calibration_factors", "quantile_grid"]
 
 _ENOUGH = 200
 """Forecasts from which on every horizon step is calibrated for itself."""
@@ -67,19 +67,3 @@ def _score_at(scores: NDArray[np.floating], level: int) -> float:
         return 1.0
     rank = math.ceil((observed.size + 1) * level / 100)
     return float(np.sort(observed)[min(rank, observed.size) - 1])
-
-
-def calibrate(quantiles: NDArray[np.floating], factors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Quantiles stretched about their median.
-
-    Args:
-        quantiles: Ascending, shape (R, K, Q).
-        factors: From `calibration_factors`, shape (K, (Q − 1) / 2).
-
-    Returns:
-        Ascending, shape (R, K, Q).
-    """
-    middle = quantiles.shape[-1] // 2
-    median = quantiles[..., middle, None]
-    both = np.concatenate([factors, np.ones((len(factors), 1)), factors[:, ::-1]], axis=1)
-    return np.sort(median + (quantiles - median) * both, axis=-1)

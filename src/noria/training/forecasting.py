@@ -17,7 +17,8 @@ from noria.cells import RNN
 from noria.features.panel import Panel
 from noria.features.series import SeriesTable
 from noria.modules.forecast import ForecastModule
-from noria.training.conformal import calibrate, calibration_factors, quantile_grid
+from noria.runtime.horizon import calibrate
+from noria.training.conformal import calibration_factors, quantile_grid
 from noria.training.loop import History, TrainingConfig, train
 from noria.training.progress import watching
 from noria.training.split import Split
@@ -93,14 +94,15 @@ class TrainedForecaster:
             Shape (N, steps, Q).
         """
         blocks: list[NDArray[np.float64]] = []
-        spread: NDArray[np.float64] | float = 0.0
+        spread: NDArray[np.float64] | None = None
         while len(blocks) * self.module.head.horizon < steps:
             panel = prepare(table)
             ends = panel.lengths
             quantiles = self.quantiles(panel, Origins(np.arange(len(ends)), ends - 1, ends))
             median = quantiles[..., quantiles.shape[-1] // 2, None]
-            apart = quantiles - median
-            quantiles = median + np.sign(apart) * np.hypot(apart, spread)
+            if spread is not None:
+                apart = quantiles - median
+                quantiles = median + np.sign(apart) * np.hypot(apart, spread)
             spread = np.abs(quantiles - median)[:, -1:]
             blocks.append(quantiles)
             table = table.with_values(median[..., 0])

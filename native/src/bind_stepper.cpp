@@ -1,0 +1,198 @@
+#include <atomic>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bindings.h"
+
+namespace noria {
+namespace {
+
+[[noreturn]] void raise(const char* error, const std::string& message) {
+  const nb::object type = nb::module_::import_("noria.errors").attr(error);
+  PyErr_SetString(type.ptr(), message.c_str());
+  throw nb::python_error();
+}
+
+template <class T>
+struct Kind;
+template <>
+struct Kind<float> {
+  static constexpr const char *formats = "f", *name = "float32";
+};
+template <>
+struct Kind<double> {
+  static constexpr const char *formats = "d", *name = "float64";
+};
+template <>
+struct Kind<int64_t> {
+  static constexpr const char *formats = sizeof(long) == 8 ? "lq" : "q", *name = "int64";
+};
+
+std::string text_of(const Py_ssize_t* sizes, int count) {
+  std::string text = "(";
+  for (int i = 0; i < count; ++i) text += (i ? ", " : "") + std::to_string(sizes[i]);
+  return text + (count == 1 ? ",)" : ")");
+}
+
+// The memory of a dense array of one kind and shape. Python's buffers cost a fraction of what DLPack does.
+template <class T>
+class Buffer {
+ public:
+  Buffer(const char* name, nb::handle array, const Py_ssize_t* shape, int dimensions, bool writable) {
+    if (PyObject_GetBuffer(array.ptr(), &view_, PyBUF_ND | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0))) {
+      PyErr_Clear();
+      raise("KernelError",
+            std::string(name) + " is no dense" + (writable ? ", writable" : "") +
+                " array in C order: give a numpy array, by numpy.ascontiguousarray if need be");
+    }
+    const char* format = view_.format;
+    const bool right_kind =
+        format[0] && !format[1] && std::string(Kind<T>::formats).find(format[0]) != std::string::npos;
+    bool right_shape = view_.ndim == dimensions;
+    for (int i = 0; right_shape && i < dimensions; ++i) right_shape = view_.shape[i] == shape[i];
+    if (right_kind && right_shape) return;
+    const std::string found = text_of(view_.shape, view_.ndim), kind = format;
+    PyBuffer_Release(&view_);
+    if (!right_shape)
+      raise("ShapeError",
+            std::string(name) + " has shape " + found + ", expected " + text_of(shape, dimensions));
+    raise("KernelError", std::string(name) + " holds '" + kind + "', expected " + Kind<T>::name);
+  }
+  ~Buffer() { PyBuffer_Release(&view_); }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+
+  T* data() const { return static_cast<T*>(view_.buf); }
+
+ private:
+  Py_buffer view_;
+};
+
+// Other threads may run while a step takes longer than handing the interpreter over does.
+constexpr double multiplications_worth_a_release = 2e5;
+
+template <class T>
+class BoundStepper {
+ public:
+  BoundStepper(const std::vector<Layer<T>>& layers, Input<T> packed, bool int8, int64_t batch)
+      : packed_(packed), stepper_(inputs_of(StackArguments<T>(layers), packed, int8, batch)) {
+    double multiplications = 0;
+    for (const auto& [cell, carries_state, hidden, weight_ih, bias_ih, bias_hh, weight_hh, recurrent_mask,
+                      input_mask] : layers) {
+      multiplications += double(weight_ih.size());
+      for (const auto& [source, weight] : weight_hh) multiplications += double(weight.size());
+      hidden_.push_back(size_t(hidden));
+      states_.push_back(Cell(cell) == Cell::lstm ? 2 : 1);
+    }
+    input_ = Py_ssize_t(std::get<3>(layers[0]).shape(1));
+    shape_[0] = Py_ssize_t(batch);
+    shape_[1] = Py_ssize_t(hidden_.back());
+    long_step_ = double(batch) * multiplications > multiplications_worth_a_release;
+    new_output_ = nb::module_::import_("functools")
+                      .attr("partial")(nb::module_::import_("numpy").attr("empty"),
+                                       nb::make_tuple(shape_[0], shape_[1]), Kind<T>::name);
+  }
+
+  nb::object step(nb::handle x, nb::object out) {
+    const Py_ssize_t shape[2] = {shape_[0], input_};
+    const Buffer<T> from("x", x, shape, 2, false);
+    return into(std::move(out), [&](T* y) { stepper_.step(from.data(), y); });
+  }
+
+  nb::object step_index(nb::handle index, nb::object out) {
+    const Buffer<int64_t> from("index", index, shape_, 1, false);
+    for (Py_ssize_t b = 0; b < shape_[0]; ++b)
+      if (const int64_t i = from.data()[b]; i < 0 || i >= input_)
+        raise("ShapeError",
+              "index holds " + std::to_string(i) + ", expected 0.." + std::to_string(input_ - 1));
+    return into(std::move(out), [&](T* y) { stepper_.step_index(from.data(), y); });
+  }
+
+  std::vector<std::vector<Output<T>>> state() {
+    const Turn turn(taken_);
+    std::vector<std::vector<Output<T>>> arrays(hidden_.size());
+    std::vector<T*> pointers(2 * hidden_.size());
+    for (size_t l = 0; l < arrays.size(); ++l)
+      for (size_t k = 0; k < states_[l]; ++k) {
+        arrays[l].push_back(new_array<T>({size_t(shape_[0]), hidden_[l]}));
+        pointers[2 * l + k] = arrays[l][k].data();
+      }
+    stepper_.get_state(reinterpret_cast<T* const(*)[2]>(pointers.data()));
+    return arrays;
+  }
+
+  void set_state(const std::vector<std::vector<Input<T>>>& arrays) {
+    const Turn turn(taken_);
+    std::vector<const T*> pointers(2 * hidden_.size());
+    for (size_t l = 0; l < arrays.size(); ++l)
+      for (size_t k = 0; k < arrays[l].size(); ++k) pointers[2 * l + k] = arrays[l][k].data();
+    stepper_.set_state(reinterpret_cast<const T* const(*)[2]>(pointers.data()));
+  }
+
+ private:
+  // One caller at a time.
+  class Turn {
+   public:
+    explicit Turn(std::atomic<bool>& taken) : taken_(taken) {
+      if (taken.exchange(true))
+        raise("KernelError", "this stepper is at work in another thread: give each its own");
+    }
+    ~Turn() { taken_.store(false); }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    std::atomic<bool>& taken_;
+  };
+
+  static StackInputs<T> inputs_of(StackArguments<T>&& arguments, const Input<T>& packed, bool int8,
+                                  int64_t batch) {
+    StackInputs<T> inputs = arguments.inputs(nullptr, {}, std::nullopt);
+    inputs.batch = batch;
+    inputs.packed = packed.data();
+    inputs.int8 = int8;
+    return inputs;
+  }
+
+  template <class Step>
+  nb::object into(nb::object out, Step step) {
+    if (out.is_none()) out = new_output_();
+    const Buffer<T> y("out", out, shape_, 2, true);
+    const Turn turn(taken_);
+    if (long_step_) {
+      const nb::gil_scoped_release released;
+      step(y.data());
+    } else {
+      step(y.data());
+    }
+    return out;
+  }
+
+  Input<T> packed_;
+  Stepper<T> stepper_;
+  std::vector<size_t> hidden_, states_;
+  Py_ssize_t input_, shape_[2];  // I; B and H of the last layer
+  bool long_step_;
+  nb::object new_output_;
+  std::atomic<bool> taken_{false};
+};
+
+template <class T>
+void bind(nb::module_& module, const char* name) {
+  nb::class_<BoundStepper<T>>(module, name)
+      .def(nb::init<const std::vector<Layer<T>>&, Input<T>, bool, int64_t>())
+      .def("step", &BoundStepper<T>::step, nb::arg("x"), nb::arg("out") = nb::none())
+      .def("step_index", &BoundStepper<T>::step_index, nb::arg("index"), nb::arg("out") = nb::none())
+      .def("state", &BoundStepper<T>::state)
+      .def("set_state", &BoundStepper<T>::set_state);
+}
+
+}  // namespace
+
+void bind_steppers(nb::module_& module) {
+  bind<float>(module, "Stepper_float32");
+  bind<double>(module, "Stepper_float64");
+}
+
+}  // namespace noria

@@ -1,0 +1,91 @@
+// What the bindings share: arrays, and a stack's layers as Python gives them.
+#pragma once
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <optional>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "noria.h"
+
+namespace nb = nanobind;
+
+namespace noria {
+
+template <class T>
+using Input = nb::ndarray<const T, nb::c_contig, nb::device::cpu>;
+using Lengths = nb::ndarray<const int64_t, nb::c_contig, nb::device::cpu>;
+template <class T>
+using Output = nb::ndarray<nb::numpy, T>;
+
+template <class T>
+Output<T> new_array(std::vector<size_t> shape) {
+  size_t count = 1;
+  for (size_t size : shape) count *= size;
+  T* data = static_cast<T*>(allocate(int64_t(count * sizeof(T))));
+  nb::capsule owner(data, [](void* memory) noexcept { release(memory); });
+  return Output<T>(data, shape.size(), shape.data(), owner);
+}
+
+// cell, carries_state, hidden, weight_ih, bias_ih, bias_hh, recurrent blocks with their sources,
+// recurrent_mask, input_mask.
+template <class T>
+using Layer =
+    std::tuple<int, bool, int64_t, Input<T>, Input<T>, std::optional<Input<T>>,
+               std::vector<std::pair<int64_t, Input<T>>>, std::optional<Input<T>>, std::optional<Input<T>>>;
+
+template <class T>
+struct StackArguments {
+  const std::vector<Layer<T>>& given;
+  std::vector<std::vector<RecurrentBlock<T>>> blocks{};
+  std::vector<LayerInputs<T>> layers{};
+
+  explicit StackArguments(const std::vector<Layer<T>>& stack) : given(stack), blocks(stack.size()) {
+    for (size_t l = 0; l < given.size(); ++l) {
+      const auto& [cell, carries_state, hidden, weight_ih, bias_ih, bias_hh, weight_hh, recurrent_mask,
+                   input_mask] = given[l];
+      for (const auto& [source, weight] : weight_hh)
+        blocks[l].push_back({source, std::get<2>(given[size_t(source)]),
+                             weight.ndim() == 2 ? Recurrence::dense : Recurrence::diagonal, weight.data()});
+      layers.push_back({.cell = Cell(cell),
+                        .input = int64_t(weight_ih.shape(1)),
+                        .hidden = hidden,
+                        .carries_state = carries_state,
+                        .weight_ih = weight_ih.data(),
+                        .bias_ih = bias_ih.data(),
+                        .bias_hh = bias_hh ? bias_hh->data() : nullptr,
+                        .block_count = int64_t(blocks[l].size()),
+                        .blocks = blocks[l].data(),
+                        .state = {},
+                        .recurrent_mask = recurrent_mask ? recurrent_mask->data() : nullptr,
+                        .input_mask = input_mask ? input_mask->data() : nullptr});
+    }
+  }
+
+  StackInputs<T> inputs(const Input<T>* x, const std::vector<std::vector<Input<T>>>& state,
+                        const std::optional<Lengths>& lengths) {
+    for (size_t l = 0; l < state.size(); ++l)
+      for (size_t k = 0; k < state[l].size(); ++k) layers[l].state[k] = state[l][k].data();
+    return {.batch = x ? int64_t(x->shape(0)) : 0,
+            .time = x ? int64_t(x->shape(1)) : 0,
+            .reverse = false,
+            .x = x ? x->data() : nullptr,
+            .lengths = lengths ? lengths->data() : nullptr,
+            .layer_count = int64_t(layers.size()),
+            .layers = layers.data(),
+            .packed = nullptr,
+            .int8 = false};
+  }
+};
+
+void bind_steppers(nb::module_& module);
+
+}  // namespace noria

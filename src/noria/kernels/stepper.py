@@ -1,0 +1,82 @@
+"""One step a call, in constant memory: what a session does forever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from noria.errors import ShapeError
+from noria.kernels import _native
+from noria.kernels.scan import Array
+from noria.kernels.stack import PackedStack, arguments, checked_states, lists, tuples
+
+__all__ = ["Stepper"]
+
+_STEPPER = {"float32": _native.Stepper_float32, "float64": _native.Stepper_float64}
+
+
+class Stepper:
+    """B streams that advance together, one step a call, to the bits of `scan_stack`.
+
+    Everything but the arithmetic is done here once: a step checks its arrays and computes. The
+    state stands inside, zero at first. One thread at a time may use a stepper; several steppers may
+    share packed weights.
+
+    Attributes:
+        step: `step(x, out=None)` takes x, shape (B, I), and returns h of the last layer, shape
+            (B, H); `out`, if given, is where it is written. Arrays are dense and of the weights'
+            dtype.
+        step_index: `step_index(index, out=None)` is `step` with x of zeros and a one at index[b] in
+            row b, to the same bits; it reads that column of W alone. index: int64, shape (B,).
+
+    Both raise ShapeError if a shape or an index disagrees with the weights, KernelError if an array
+    is of another dtype or not dense, or while another thread steps.
+
+    >>> import numpy as np
+    >>> from noria import kernels
+    >>> one, zero = np.ones((1, 1), "float32"), np.zeros(1, "float32")
+    >>> layer = kernels.StackLayer("linear", one, zero, None, {0: one})
+    >>> counter = kernels.Stepper(kernels.pack_stack([layer]))
+    >>> [counter.step(one).item() for _ in range(3)]
+    [1.0, 2.0, 3.0]
+    """
+
+    __slots__ = ("_native", "_packed", "batch_size", "step", "step_index")
+
+    step: Callable[..., Array]
+    step_index: Callable[..., Array]
+
+    def __init__(self, packed: PackedStack, batch_size: int = 1):
+        """Make room for the states of B streams.
+
+        Args:
+            packed: From `pack_stack`.
+            batch_size: B, at least 1.
+
+        Raises:
+            ShapeError: if batch_size is below 1.
+        """
+        if batch_size < 1:
+            raise ShapeError(f"batch_size is {batch_size}, expected at least 1")
+        self.batch_size = batch_size
+        self._packed = packed
+        self._native = _STEPPER[packed.weights.dtype.name](
+            arguments(packed.layers), packed.weights, packed.int8, batch_size
+        )
+        # the bound methods themselves: a call through Python would cost as much as a small step
+        self.step = self._native.step
+        self.step_index = self._native.step_index
+
+    @property
+    def state(self) -> tuple[tuple[Array, ...], ...]:
+        """State of every layer, (h, c) of an LSTM and (h,) of the others, each (B, H): copies.
+
+        Setting it raises ShapeError if a shape disagrees, KernelError if a dtype does.
+        """
+        return tuples(self._native.state())
+
+    @state.setter
+    def state(self, state: Sequence[Sequence[Array]]) -> None:
+        dtype = self._packed.weights.dtype
+        self._native.set_state(
+            lists(checked_states("state", self._packed.layers, state, dtype, self.batch_size))
+        )

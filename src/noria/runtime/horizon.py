@@ -1,0 +1,124 @@
+"""A whole horizon of quantiles from a network's output, without torch.
+
+The arithmetic of `noria.modules.horizon.HorizonHead` where nothing is trained. Every forecast has
+the same bits, alone or among others: the products are the native core's, and the rest goes number
+by number.
+
+Letters: R forecasts, H hidden, K horizon, C candidates, F known in advance, Q quantiles.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noria import kernels
+
+__all__ = ["HorizonWeights", "calibrate", "horizon_quantiles"]
+
+Array = NDArray[Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class HorizonWeights:
+    """The head's weights and biases, each in torch's order; those of one type.
+
+    Attributes:
+        context: (N, H) and (N,), from the network's output to a few numbers.
+        code: A code of each horizon step, (K, E).
+        first: (W, N + E + F + C) and (W,).
+        second: (C + Q, W) and (C + Q,).
+    """
+
+    context: tuple[Array, Array]
+    code: Array
+    first: tuple[Array, Array]
+    second: tuple[Array, Array]
+
+    @classmethod
+    def from_names(cls, weights: Mapping[str, Array]) -> Self:
+        """From arrays under the names of the head's parameters.
+
+        Raises:
+            KeyError: if one is not there.
+        """
+
+        def pair(name: str) -> tuple[Array, Array]:
+            return weights[f"{name}.weight"], weights[f"{name}.bias"]
+
+        return cls(pair("context"), weights["code"], pair("local.0"), pair("local.2"))
+
+    def fits(self, hidden: int, horizon: int, known: int, candidates: int, quantiles: int) -> bool:
+        """Whether the shapes are those of H, K, F, C and Q, and all types one."""
+        arrays = (*self.context, self.code, *self.first, *self.second)
+        if self.code.ndim != 2 or len({array.dtype for array in arrays}) > 1:
+            return False
+        width, context = len(self.first[1]), len(self.context[1])
+        seen = context + self.code.shape[1] + known + candidates
+        return [array.shape for array in arrays] == [
+            (context, hidden),
+            (context,),
+            (horizon, self.code.shape[1]),
+            (width, seen),
+            (width,),
+            (candidates + quantiles, width),
+            (candidates + quantiles,),
+        ]
+
+
+def horizon_quantiles(
+    weights: HorizonWeights, hidden: Array, candidates: Array, known: Array
+) -> Array:
+    """Forecast.
+
+        q_j(k) = Σ_c softmax(w(k))_c · candidate_c(k) + δ_j(k)
+
+    Args:
+        weights: Of the head, float32 or float64; all arrays have their type.
+        hidden: The network's output at the last known step, shape (R, H).
+        candidates: Plain forecasts, in units of the scale, relative to the level, (R, K, C).
+        known: Known in advance, shape (R, K, F).
+
+    Returns:
+        Quantiles in the candidates' units, shape (R, K, Q); they may cross.
+    """
+    count, horizon, size = candidates.shape
+    context = kernels.linear(hidden, *weights.context)
+    parts = [
+        np.broadcast_to(context[:, None], (count, horizon, context.shape[1])),
+        np.broadcast_to(weights.code, (count, *weights.code.shape)),
+        known,
+        np.arcsinh(candidates),
+    ]
+    local = kernels.linear(np.concatenate(parts, axis=2), *weights.first)
+    out = kernels.linear(np.maximum(local, 0), *weights.second)
+    top = out[..., :size].max(axis=2)
+    total = np.zeros_like(top)
+    mixed = np.zeros_like(top)
+    # a sum of numpy's own may take another order for another shape
+    for index in range(size):
+        share = np.exp(out[..., index] - top)
+        total += share
+        mixed += share * candidates[..., index]
+    quantiles: Array = (mixed / total)[..., None] + out[..., size:]
+    return quantiles
+
+
+def calibrate(quantiles: Array, factors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Quantiles stretched about their median.
+
+    Args:
+        quantiles: Ascending, shape (R, K, Q).
+        factors: From `noria.training.conformal.calibration_factors`, shape (K, (Q − 1) / 2).
+
+    Returns:
+        Ascending, shape (R, K, Q).
+    """
+    middle = quantiles.shape[-1] // 2
+    median = quantiles[..., middle, None]
+    both = np.concatenate([factors, np.ones((len(factors), 1)), factors[:, ::-1]], axis=1)
+    return np.sort(median + (quantiles - median) * both, axis=-1)

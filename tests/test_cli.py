@@ -168,7 +168,7 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     ),
     "no table in config": (
         fit("good.csv", "--config", "top.toml"), 2,
-        "--config: top.toml has 'batch_size'; there can be [fit], [predict], [evaluate], ",
+        "--config: top.toml has 'batch_size'; there can be [fit], ",
     ),
     "not TOML": (fit("good.csv", "--config", "not.toml"), 2, "--config: not.toml is not TOML: Exp"),
     "binary config": (fit("good.csv", "--config", "binary.csv"), 2, "binary.csv is not TOML: 'utf"),
@@ -306,7 +306,7 @@ def test_fit_says_how_it_compares(here: Path, capsys: pytest.CaptureFixture[str]
     assert last == "Model: x.noria"
     assert [file.name for file in here.iterdir() if file.name.startswith("x.")] == ["x.noria"]
     code, out, err = result(capsys, fit("good.csv", "--test-windows", "0"))
-    assert out == "No windows were held out, so there is no comparison.\nModel: x.noria\n"
+    assert out == "Nothing was held out, so there is no comparison.\nModel: x.noria\n"
 
 
 def test_fit_as_json(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from noria.network import Network
     from noria.runtime import Session
     from noria.tasks.classify import SequenceClassifier
+    from noria.tasks.detect import AnomalyDetector
     from noria.tasks.forecast import Forecaster
     from noria.tasks.language import LanguageModel
     from noria.tasks.translate import Translator
@@ -26,6 +27,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "AnomalyDetector",
     "Forecaster",
     "LanguageModel",
     "Network",
@@ -41,6 +43,7 @@ _HOME = {
     "GRU": "noria.cells",
     "LSTM": "noria.cells",
     "RNN": "noria.cells",
+    "AnomalyDetector": "noria.tasks.detect",
     "Forecaster": "noria.tasks.forecast",
     "LanguageModel": "noria.tasks.language",
     "Network": "noria.network",

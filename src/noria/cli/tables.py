@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from noria.training.class_scores import ClassComparison
     from noria.training.comparison import Comparison
+    from noria.training.detection_scores import DetectionComparison
     from noria.training.language_scores import LanguageComparison
     from noria.training.translation import TranslationComparison
 
@@ -18,7 +19,12 @@ __all__ = ["show_comparison"]
 
 
 def show_comparison(
-    comparison: Comparison | ClassComparison | LanguageComparison | TranslationComparison | None,
+    comparison: Comparison
+    | ClassComparison
+    | DetectionComparison
+    | LanguageComparison
+    | TranslationComparison
+    | None,
     json: bool,
     **about: str,
 ) -> None:
@@ -49,10 +55,13 @@ def show_comparison(
 
     from noria.training.class_scores import ClassComparison
     from noria.training.comparison import Comparison
+    from noria.training.detection_scores import DetectionComparison
     from noria.training.language_scores import LanguageComparison
 
     if isinstance(comparison, ClassComparison):
         table = _classes(comparison)
+    elif isinstance(comparison, DetectionComparison):
+        table = _detections(comparison)
     elif isinstance(comparison, LanguageComparison):
         table = _languages(comparison)
     elif isinstance(comparison, Comparison):
@@ -93,6 +102,25 @@ def _classes(comparison: ClassComparison) -> Table:
             f"{100 * score.accuracy:.2f}",
             f"{score.macro_f1:.4f}",
             "" if score.log_loss != score.log_loss else f"{score.log_loss:.4f}",
+            "" if score.parameters is None else str(score.parameters),
+            f"{score.seconds:.1f}",
+        )
+    return table
+
+
+def _detections(comparison: DetectionComparison) -> Table:
+    labelled = comparison.windows is not None
+    title = f"{comparison.events} events"
+    if labelled:
+        title += f" with {comparison.windows} anomalies"
+    headings = ["NAB score", "precision", "recall"] if labelled else []
+    table = _table(title, [*headings, "false alarms in 1000", "MAE"])
+    for score in comparison.scores:
+        figures = [score.nab, score.precision, score.recall] if labelled else []
+        figures += [1000 * score.false_alarm_rate, score.mae]
+        table.add_row(
+            score.model,
+            *("" if value != value else f"{value:.4g}" for value in figures),
             "" if score.parameters is None else str(score.parameters),
             f"{score.seconds:.1f}",
         )

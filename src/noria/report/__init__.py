@@ -6,6 +6,7 @@ from pathlib import Path
 
 from noria.errors import MissingExtraError, ModelFileError
 from noria.report.classify import classify_page
+from noria.report.detect import detect_page
 from noria.report.forecast import forecast_page
 from noria.report.language import language_page
 from noria.report.translate import translate_page
@@ -17,6 +18,7 @@ __all__ = ["write_report"]
 _PAGES = {
     "forecast": forecast_page,
     "classify": classify_page,
+    "detect": detect_page,
     "language": language_page,
     "translate": translate_page,
 }

@@ -9,15 +9,14 @@ from typing import Any
 
 from noria.features.series import Frequency
 from noria.report.drawing import draw_wiring
+from noria.report.learning import add_learning
 from noria.report.origin import add_origin
 from noria.report.page import Page, definitions, keys, note, paragraph, table
 from noria.report.pictures import (
     ACTUAL,
     FORECAST,
-    PART_COLORS,
     band_color,
     draw_forecast,
-    draw_learning,
 )
 from noria.report.words import best_rows, count, figures, whole, words
 from noria.runtime import ModelFile
@@ -55,8 +54,6 @@ _TRAINED_ON = {
     "data_sha256": "SHA-256 of the data",
 }
 
-_PARTS = {"network": "network", "fnn": "feed-forward rival"}
-
 
 def forecast_page(file: ModelFile) -> Page:
     """The page about a forecaster.
@@ -74,7 +71,12 @@ def forecast_page(file: ModelFile) -> Page:
     _add_comparison(page, document, comparison)
     _add_exhibits(page, document)
     _add_network(page, document, file.wiring)
-    _add_learning(page, document)
+    add_learning(
+        page,
+        document["parts"],
+        "how far the forecast quantiles were from what came, in units of the series' own seasonal"
+        " change",
+    )
     _add_origin(page, file)
     return page
 
@@ -227,44 +229,6 @@ def _add_network(page: Page, document: dict[str, Any], wiring: Wiring) -> None:
             " with its intervals."
         ),
         f'<div class="scroll">{draw_wiring(wiring)}</div>',
-    )
-
-
-def _add_learning(page: Page, document: dict[str, Any]) -> None:
-    histories = {
-        words: document["parts"][name]["history"]
-        for name, words in _PARTS.items()
-        if name in document["parts"]
-    }
-    signs = [
-        (f"{words}, {kind}", f"height:0;border-top:2px {style} {color}")
-        for words, color in zip(histories, PART_COLORS, strict=False)
-        for kind, style in [("training", "dotted"), ("validation", "solid")]
-    ]
-    outcomes = [
-        paragraph(
-            f"{words[0].upper()}{words[1:]}: best at step {whole(history['best_step'])}, "
-            + (
-                "stopped early as validation no longer improved"
-                if history["stopped_early"]
-                else "all steps done"
-            )
-            + f" (step {whole(max(history['step'], default=0))});"
-            f" {history['seconds']:.1f} seconds."
-        )
-        for words, history in histories.items()
-    ]
-    page.section(
-        "How it learned",
-        paragraph(
-            "The loss is what training makes small: how far the forecast quantiles were from what"
-            " came, in units of the series' own seasonal change. Training loss (dotted) is on what"
-            " the network learns from, validation loss (solid) on what it does not; the weights of"
-            " the best validation (★) were kept."
-        ),
-        keys(signs),
-        page.picture(draw_learning(histories), "Training and validation loss over the steps"),
-        *outcomes,
     )
 
 

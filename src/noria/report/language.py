@@ -57,7 +57,7 @@ def language_page(file: ModelFile) -> Page:
     add_learning(
         page,
         document["parts"],
-        "It was validated (solid lines) on text that it does not learn from",
+        "nats a token, and in training what dropout and smoothing add",
     )
     columns = [(f"column: {role}", words(name)) for role, name in document["columns"].items()]
     data = [] if document["whole"] else columns

@@ -43,13 +43,13 @@ def add_samples(page: Page, history: Mapping[str, Any], what: str) -> None:
     )
 
 
-def add_learning(page: Page, parts: Mapping[str, Any], validated: str) -> None:
+def add_learning(page: Page, parts: Mapping[str, Any], loss: str) -> None:
     """The losses of the network and of its feed-forward rival.
 
     Args:
         page: The page to add to.
         parts: Their documents, by name.
-        validated: How it was validated, as the beginning of a sentence.
+        loss: What training makes small, in words.
     """
     histories: dict[str, Any] = {}
     colors, signs, outcomes = [], [], []
@@ -76,8 +76,9 @@ def add_learning(page: Page, parts: Mapping[str, Any], validated: str) -> None:
     page.section(
         "How it learned",
         paragraph(
-            f"{validated}; the weights of the best validation (★) were kept. The loss is in nats a"
-            " token; in training, dropout and what else is added to the loss make it larger."
+            f"The loss is what training makes small: {loss}. Training loss (dotted) is on what the"
+            " network learns from, validation loss (solid) on what it does not; the weights of the"
+            " best validation (★) were kept."
         ),
         keys(signs),
         page.picture(

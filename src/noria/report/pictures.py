@@ -1,14 +1,24 @@
-"""Plotly pictures as plain data: forecasts with their intervals, and learning curves."""
+"""Plotly pictures as plain data: forecasts and expectations, and learning curves."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["ACTUAL", "FORECAST", "PART_COLORS", "band_color", "draw_forecast", "draw_learning"]
+__all__ = [
+    "ACTUAL",
+    "ALARM",
+    "FORECAST",
+    "PART_COLORS",
+    "band_color",
+    "draw_detection",
+    "draw_forecast",
+    "draw_learning",
+]
 
 ACTUAL = "#1b2733"
 FORECAST = "#1f5fa8"
+ALARM = "#b3261e"
 PART_COLORS = (FORECAST, "#c2600a")
 _NUMBER = ",.5~r"  # d3's: five figures, no zeros at the end
 _LOSS = ".4~r"
@@ -77,6 +87,69 @@ def draw_forecast(exhibit: Mapping[str, Any], levels: Sequence[int]) -> dict[str
         layout["shapes"] = [
             {"type": "line", "xref": "x", "yref": "paper", **begin, "line": line_style}
         ]
+    if time and isinstance(time[0], str):
+        layout["xaxis"]["type"] = "date"
+    return {"data": data, "layout": layout}
+
+
+def draw_detection(exhibit: Mapping[str, Any], channel: int) -> dict[str, Any]:
+    """What one channel did, what was expected of it, and the score under it.
+
+    Args:
+        exhibit: "time", "score" and "alarm" of the events shown, and by channel "values",
+            "expected", "lower" and "upper".
+        channel: Its index.
+    """
+    time = _times(exhibit["time"])
+    edge = {"type": "scatter", "mode": "lines", "x": time, "line": {"width": 0}}
+    line = {"type": "scatter", "mode": "lines", "x": time}
+    data: list[dict[str, Any]] = [
+        {**edge, "y": exhibit["lower"][channel], "hoverinfo": "skip"},
+        {
+            **edge,
+            "y": exhibit["upper"][channel],
+            "fill": "tonexty",
+            "fillcolor": band_color(0, 2),
+            "hoverinfo": "skip",
+        },
+        {
+            **line,
+            "y": exhibit["expected"][channel],
+            "line": {"color": FORECAST, "width": 1},
+            "hovertemplate": f"expected: %{{y:{_NUMBER}}}<extra></extra>",
+        },
+        {
+            **line,
+            "y": exhibit["values"][channel],
+            "line": {"color": ACTUAL, "width": 1.4},
+            "hovertemplate": f"what came: %{{y:{_NUMBER}}}<extra></extra>",
+        },
+        {
+            **line,
+            "y": exhibit["score"],
+            "yaxis": "y2",
+            "line": {"color": ALARM, "width": 1.4},
+            "hovertemplate": "score: %{y:.4f}<extra></extra>",
+        },
+    ]
+    layout = _layout(height=340)
+    layout["yaxis"]["domain"] = [0.32, 1.0]
+    layout["yaxis2"] = {**layout["yaxis"], "domain": [0.0, 0.24], "range": [0, 1.05], "nticks": 3}
+    layout["xaxis"]["anchor"] = "y2"
+    layout["shapes"] = [
+        {
+            "type": "line",
+            "xref": "x",
+            "yref": "paper",
+            "y0": 0,
+            "y1": 1,
+            "x0": moment,
+            "x1": moment,
+            "line": {"color": ALARM, "width": 1, "dash": "dot"},
+        }
+        for moment, alarm in zip(time, exhibit["alarm"], strict=True)
+        if alarm
+    ]
     if time and isinstance(time[0], str):
         layout["xaxis"]["type"] = "date"
     return {"data": data, "layout": layout}

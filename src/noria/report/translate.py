@@ -58,7 +58,7 @@ def translate_page(file: ModelFile) -> Page:
     )
     _add_network(page, document["parts"]["network"]["plan"])
     add_learning(
-        page, document["parts"], "It was validated (solid lines) on pairs it does not learn from"
+        page, document["parts"], "nats a token, and in training what dropout and smoothing add"
     )
     add_origin(page, file, [(key, words(value)) for key, value in document["trained_on"].items()])
     return page

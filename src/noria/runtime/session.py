@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noria.errors import DataError, ModelFileError, NoriaError, StateError, UsageError
+from noria.runtime.detect import DetectStream
 from noria.runtime.forecast import ForecastStream
 from noria.runtime.model_file import ModelFile, read_model
 from noria.runtime.plain import PlainStream
@@ -30,7 +31,11 @@ Array = NDArray[Any]
 _PIECE = 256
 """Events of one stream that are fed in one native call."""
 
-_TASKS: dict[str, type[StreamTask]] = {"network": PlainStream, "forecast": ForecastStream}
+_TASKS: dict[str, type[StreamTask]] = {
+    "network": PlainStream,
+    "forecast": ForecastStream,
+    "detect": DetectStream,
+}
 
 
 class Reading(Protocol):

@@ -21,6 +21,7 @@ from noria.cli.arguments import Json, Level, MaybeOutput, check_output, integers
 from noria.cli.fit_classify import classify
 from noria.cli.fit_forecast import forecast
 from noria.cli.models import ask, load_model
+from noria.cli.serve import serve
 from noria.cli.tables import show_comparison
 from noria.errors import NoriaError, ResourceError, UsageError
 
@@ -44,6 +45,7 @@ fit_app = App(name="fit", help="Train a model on your data.")
 app.command(fit_app)
 fit_app.command(forecast)
 fit_app.command(classify)
+app.command(serve)
 
 
 @app.meta.default

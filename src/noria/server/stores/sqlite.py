@@ -159,10 +159,10 @@ class SqliteStore:
             raise ResourceError(f"{self.path} cannot be opened: {error.strerror}") from error
         connection = apsw.Connection(str(self.path), vfs=self.vfs or None)
         try:
-            connection.execute(_SETTINGS)
+            connection.execute(_SETTINGS).fetchall()
             if not connection.pragma("schema_version"):
                 with connection:
-                    connection.execute(_TABLES)
+                    connection.execute(_TABLES).fetchall()
             found = connection.pragma("application_id"), connection.pragma("user_version")
             if found != (APPLICATION_ID, 1):
                 raise DataError(f"{self.path} is no store of streams; name another file")

@@ -102,7 +102,7 @@ def running_postgres() -> Iterator[Postgres]:
             _wait_for(postgres, folder)
             yield postgres
         finally:
-            process.send_signal(signal.SIGINT)  # a fast shutdown
+            process.send_signal(signal.SIGQUIT)  # at once: nothing is kept
             process.wait(30)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 
-from noria import __version__
 from noria.server.limits import Limits
 from noria.server.protocol import LAST_SEQ
 
@@ -77,7 +77,7 @@ def openapi(limits: Limits) -> dict[str, Any]:
     }
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Noria", "version": __version__},
+        "info": {"title": "Noria", "version": version("noria")},
         "paths": paths,
         "components": {
             "schemas": _schemas(),

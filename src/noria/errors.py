@@ -9,7 +9,8 @@
     ├── DataError           the user's data is not what it should be          exit 3
     ├── ModelFileError      a model file or checkpoint is damaged or foreign  exit 3
     ├── StateError          a stream's saved state is damaged or another model's      exit 3
-    └── ResourceError       out of memory, disk or another resource           exit 4
+    ├── ResourceError       out of memory, disk or another resource           exit 4
+    └── ServerError         a server refuses a request or cannot be reached   exit 4
 
 A message says what was wrong, where, and what to do about it.
 """
@@ -23,6 +24,7 @@ __all__ = [
     "ModelFileError",
     "NoriaError",
     "ResourceError",
+    "ServerError",
     "ShapeError",
     "StateError",
     "UsageError",
@@ -84,3 +86,19 @@ class ResourceError(NoriaError, RuntimeError):
     """Out of memory, disk space or another resource."""
 
     exit_code = 4
+
+
+class ServerError(NoriaError, RuntimeError):
+    """A server refuses a request or cannot be reached.
+
+    Attributes:
+        kind: Of problem, such as "sequence-gap"; empty if the server named none.
+        status: The HTTP status; 0 if there was no answer.
+    """
+
+    exit_code = 4
+
+    def __init__(self, message: str, *, kind: str = "", status: int = 0) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.status = status

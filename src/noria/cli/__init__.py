@@ -25,6 +25,7 @@ from noria.cli.fit_language import language
 from noria.cli.fit_translate import translate
 from noria.cli.generate import generate
 from noria.cli.models import ask, load_model
+from noria.cli.serve import serve
 from noria.cli.stream import stream
 from noria.cli.tables import show_comparison
 from noria.errors import NoriaError, ResourceError, UsageError
@@ -54,6 +55,7 @@ fit_app.command(translate)
 app.command(generate)
 fit_app.command(detect)
 app.command(stream)
+app.command(serve)
 
 
 @app.meta.default

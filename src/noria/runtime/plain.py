@@ -34,7 +34,14 @@ class PlainStream:
         Raises:
             DataError: if an event is not an object with a finite row of numbers.
         """
-        x = np.stack([self._row(event) for event in events])
+        given = np.stack([self._row(event) for event in events], dtype=np.float64)
+        with np.errstate(over="ignore"):
+            x = given.astype(self.stepper.dtype)
+        if not np.isfinite(x).all():
+            row, worst = (int(index[0]) for index in np.nonzero(~np.isfinite(x)))
+            raise DataError(
+                f"x[{worst}] is {given[row, worst]}: a number must be finite as {x.dtype}"
+            )
         return _Rows(x, np.arange(len(events)))
 
     def _row(self, event: Any) -> NDArray[Any]:
@@ -42,16 +49,11 @@ class PlainStream:
         if not isinstance(event, dict) or "x" not in event:
             raise DataError(f'an event is an object such as {{"x": [...]}} with {size} numbers')
         try:
-            given = np.asarray(event["x"])
+            row = np.asarray(event["x"])
         except ValueError:
-            given = np.empty(0, object)
-        if given.dtype.kind not in "iuf" or given.shape != (size,):
+            row = np.empty(0, object)
+        if row.dtype.kind not in "iuf" or row.shape != (size,):
             raise DataError(f"x is not a list of {size} numbers")
-        with np.errstate(over="ignore"):
-            row = given.astype(self.stepper.dtype)
-        if not np.isfinite(row).all():
-            worst = int(np.argmin(np.isfinite(row)))
-            raise DataError(f"x[{worst}] is {given[worst]}: a number must be finite as {row.dtype}")
         return row
 
     def answer(

@@ -211,7 +211,7 @@ class Session:
         Returns:
             For each a new state and an answer, or the error of its event alone.
         """
-        outcomes = self._advance(states, [[event] for event in events])
+        outcomes = self.feed_batch(states, [[event] for event in events])
         return [
             outcome if outcome.error else Outcome(outcome.state, outcome.answer[0])
             for outcome in outcomes
@@ -232,7 +232,7 @@ class Session:
         """
         answers: list[Any] = []
         for first in range(0, len(events), _PIECE):
-            (outcome,) = self._advance([state], [events[first : first + _PIECE]])
+            (outcome,) = self.feed_batch([state], [events[first : first + _PIECE]])
             if outcome.error is not None:
                 raise outcome.error
             assert outcome.state is not None
@@ -240,10 +240,22 @@ class Session:
             answers += outcome.answer
         return state, answers
 
-    def _advance(
+    def feed_batch(
         self, states: Sequence[StreamState], chunks: Sequence[Sequence[Any]]
     ) -> list[Outcome]:
-        """A chunk of events of each stream; the outcomes' answers are lists."""
+        """Take a chunk of events of each of several streams, all in one native call.
+
+        The bits are those of `step`. The rows of the call are as long as the longest chunk: give
+        chunks of about the same length.
+
+        Args:
+            states: The streams so far, B; they stay as they are.
+            chunks: At least one event of each, in order.
+
+        Returns:
+            For each a new state and a list of answers, or the error of an event of its chunk,
+            of which none counts then.
+        """
         outcomes: list[Outcome] = [Outcome()] * len(states)
         readings: dict[int, Any] = {}
         for index, (state, events) in enumerate(zip(states, chunks, strict=True)):

@@ -498,7 +498,7 @@ def _pieces(events: Sequence[dict[str, Any]]) -> Iterator[Sequence[dict[str, Any
         yield events[start : start + _AT_ONCE]
 
 
-def _body(body: bytes | None) -> dict[str, Any]:
+def _body(body: bytes | bytearray | None) -> dict[str, Any]:
     try:
         document = orjson.loads(body or b"")
     except orjson.JSONDecodeError:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from noria.runtime import Session
-from tests.server.databases import Postgres, Unavailable, running_postgres
+from tests.server.databases import Postgres, UnavailableError, running_postgres
 from tests.server.nets import write_model
 
 
@@ -16,7 +16,7 @@ def postgres() -> Iterator[Postgres]:
     try:
         context = running_postgres()
         server = context.__enter__()
-    except Unavailable as reason:
+    except UnavailableError as reason:
         pytest.skip(str(reason))
     yield server
     context.__exit__(None, None, None)

@@ -18,7 +18,7 @@ from pathlib import Path
 import asyncpg
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """Postgres is not installed here, or may not run here."""
 
 
@@ -66,7 +66,7 @@ def running_postgres() -> Iterator[Postgres]:
     """A server that ends with the block.
 
     Raises:
-        Unavailable: if there is none to start.
+        UnavailableError: if there is none to start.
     """
     programs = _programs()
     user = None
@@ -74,21 +74,24 @@ def running_postgres() -> Iterator[Postgres]:
         names = {entry.pw_name for entry in pwd.getpwall()}
         user = next((name for name in ("postgres", "nobody") if name in names), None)
         if user is None:
-            raise Unavailable("Postgres does not run as root, and there is no other user")
+            raise UnavailableError("Postgres does not run as root, and there is no other user")
     folder = Path(tempfile.mkdtemp(prefix="noria-postgres-"))
     try:
         if user is not None:
             shutil.chown(folder, user)
         data = folder / "data"
         made = subprocess.run(
-            [programs / "initdb", "--pgdata", data, "--username=noria", "--auth=trust"]
-            + ["--no-locale", "--encoding=UTF8", "--no-sync"],
+            [
+                *(programs / "initdb", "--pgdata", data, "--username=noria", "--auth=trust"),
+                *("--no-locale", "--encoding=UTF8", "--no-sync"),
+            ],
+            check=False,
             user=user,
             cwd=folder,
             capture_output=True,
         )
         if made.returncode:
-            raise Unavailable(f"initdb failed: {made.stderr.decode()[-300:]}")
+            raise UnavailableError(f"initdb failed: {made.stderr.decode()[-300:]}")
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
                 [programs / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses="],
@@ -115,7 +118,7 @@ def _programs() -> Path:
     for folder in candidates:
         if (folder / "initdb").exists() and (folder / "postgres").exists():
             return folder
-    raise Unavailable("Postgres is not installed: apt-get install postgresql")
+    raise UnavailableError("Postgres is not installed: apt-get install postgresql")
 
 
 def _wait_for(postgres: Postgres, folder: Path) -> None:
@@ -126,7 +129,7 @@ def _wait_for(postgres: Postgres, folder: Path) -> None:
         except (OSError, asyncpg.PostgresError) as error:
             if postgres.process.poll() is not None or time.monotonic() > deadline:
                 log = (folder / "log").read_text(errors="replace")[-500:]
-                raise Unavailable(f"Postgres did not start: {error}; {log}") from error
+                raise UnavailableError(f"Postgres did not start: {error}; {log}") from error
             time.sleep(0.05)
         else:
             return

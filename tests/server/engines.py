@@ -48,7 +48,7 @@ class Requester:
         return done
 
     async def send(self, stream: str, first: int, last: int, **how: Any) -> Answers:
-        """Send the events of a stream from a seq to another, in one request; a problem is raised."""
+        """Send the events of a stream from a seq to another, in one request; raise a problem."""
         result = await self.begin(stream, first, events(stream, first, last), **how)
         if isinstance(result, Problem):
             raise result

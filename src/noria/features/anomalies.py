@@ -45,9 +45,10 @@ def read_windows(windows: Sequence[Sequence[Any]] | Path | str, table: ChannelTa
     Raises:
         DataError: if the file cannot be read, a time is none, or windows hold no event or overlap.
     """
-    name, pairs = "the windows", windows
     if isinstance(windows, str | os.PathLike):
         name, pairs = str(windows), _load(Path(windows), table.name)
+    else:
+        name, pairs = "the windows", windows
     found: Windows = []
     for number, pair in enumerate(pairs):
         try:

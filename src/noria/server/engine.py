@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter, OrderedDict, deque
@@ -178,10 +179,8 @@ class Engine:
             await self._arrived.wait()
             rest = self._queue[0].arrived_s + self.limits.wait_s - time.monotonic()
             if rest > 0 and not self._full.is_set():
-                try:
+                with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._full.wait(), rest)
-                except TimeoutError:
-                    pass
             batch = self._take()
             async with self._lock:
                 await self._answer(batch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import logging
 import sys
@@ -16,7 +16,7 @@ class _JsonFormatter(logging.Formatter):
     """A record's time, level, logger and message, and whatever `extra` it was given."""
 
     def format(self, record: logging.LogRecord) -> str:
-        time = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
+        time = dt.datetime.fromtimestamp(record.created, dt.UTC)
         line = {
             "time": time.isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),

@@ -88,7 +88,7 @@ class _Protocol(WebSocketsSansIOProtocol):
     """Hands its transport on: a client that does not read can only be cut, not asked to leave."""
 
     async def run_asgi(self) -> None:
-        self.scope["extensions"]["noria.transport"] = self.transport
+        self.scope["extensions"]["noria.transport"] = {"transport": self.transport}
         await super().run_asgi()
 
 

@@ -98,7 +98,7 @@ class Connection:
         self._room = asyncio.Event()
         self._room.set()
         self._ending: tuple[int, str] | None = None
-        self._transport = websocket.scope["extensions"].get("noria.transport")
+        self._transport = websocket.scope["extensions"].get("noria.transport", {}).get("transport")
 
     @property
     def busy(self) -> bool:

@@ -232,9 +232,9 @@ def step_runs(runs: Iterable[Run], limits: Limits) -> None:
                 wave = (id(run.stream.served), (len(events) - 1).bit_length())
                 waves.setdefault(wave, []).append((run, events))
         active = []
-        for wave in waves.values():
-            _step(wave)
-            active += [run for run, _ in wave]
+        for together in waves.values():
+            _step(together)
+            active += [run for run, _ in together]
     for run in runs:
         run.close(limits)
 
@@ -244,7 +244,8 @@ def _step(wave: list[tuple[Run, list[dict[str, Any]]]]) -> None:
     states = [run._state for run, _ in wave]
     outcomes = session.feed_batch(states, [events for _, events in wave])
     for (run, events), outcome in zip(wave, outcomes, strict=True):
-        if outcome.error is not None:
-            run.refuse(outcome.error)
-        else:
+        if outcome.state is not None:
             run.advance(outcome.state, outcome.answer, events)
+        else:
+            assert outcome.error is not None
+            run.refuse(outcome.error)

@@ -116,7 +116,7 @@ def test_a_connection_lost_in_a_commit_is_an_error_and_the_next_call_connects_ag
             )
             while not await other.fetch(kill):
                 await asyncio.sleep(0.01)
-            with pytest.raises(StoreError, match="the Postgres store: .*closed"):
+            with pytest.raises(StoreError, match=r"the Postgres store: .*closed"):
                 await commit
         await other.close()
         assert (await store.load([KEY], claim=False))[KEY].seq == 1

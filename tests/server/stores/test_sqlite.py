@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import stat
 from pathlib import Path
 
@@ -93,5 +92,5 @@ def test_not_a_byte_of_a_deleted_stream_is_left(tmp_path: Path, way: str) -> Non
         assert SECRET not in bytes_on_disk()
 
     use(f"sqlite:{tmp_path / 'streams.db'}", body)
-    assert os.listdir(tmp_path) == ["streams.db"]
+    assert [path.name for path in tmp_path.iterdir()] == ["streams.db"]
     assert SECRET not in bytes_on_disk()

@@ -215,7 +215,7 @@ class PostgresStore:
         """See `Store.count`."""
         async with self._transaction() as connection:
             rows = await connection.fetch("SELECT token, count(*) FROM noria_streams GROUP BY 1")
-        return {token: number for token, number in rows}
+        return dict(rows)
 
     async def check(self) -> None:
         """See `Store.check`."""
@@ -225,9 +225,11 @@ class PostgresStore:
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Any]:
         try:
-            async with self._pool.acquire(timeout=_TIMEOUT_S) as connection:
-                async with connection.transaction():
-                    yield connection
+            async with (
+                self._pool.acquire(timeout=_TIMEOUT_S) as connection,
+                connection.transaction(),
+            ):
+                yield connection
         except asyncpg.DiskFullError as error:
             raise StoreError("the Postgres store: the disk is full", full=True) from error
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:

@@ -241,7 +241,7 @@ class SqliteStore:
 
     def _expire(self, idle_since: int, limit: int) -> dict[Key, str]:
         with self._connection as connection:
-            idle = connection.execute(_IDLE, (idle_since, limit)).fetchall()
+            idle: Any = connection.execute(_IDLE, (idle_since, limit)).fetchall()
             connection.executemany("DELETE FROM journal WHERE id = ?", [row[:1] for row in idle])
             connection.executemany("DELETE FROM streams WHERE id = ?", [row[:1] for row in idle])
         if idle:
@@ -253,11 +253,8 @@ class SqliteStore:
         self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
     def _count(self) -> dict[str, int]:
-        return dict(
-            self._connection.execute(
-                "SELECT token, count(*) FROM streams GROUP BY token"
-            ).fetchall()
-        )
+        rows: Any = self._connection.execute("SELECT token, count(*) FROM streams GROUP BY token")
+        return dict(rows)
 
     def _check(self) -> None:
         with self._connection as connection:

@@ -199,7 +199,7 @@ void check_steps(const Stack<T>& stack, const StackInputs<T>& packed, const Resu
     found.insert(found.end(), {result.h[l].data, result.c[l].data});
   }
   Stepper<T> stepper(packed);
-  stepper.set_state(reinterpret_cast<const T* const(*)[2]>(given.data()));
+  stepper.set_state(reinterpret_cast<const T* const(*)[most_states]>(given.data()));
   const int64_t last = stack.kind.hidden.back();
   result.y.emplace_back(stack.batch * stack.time * last);
   Array<T> x(stack.batch * stack.input), y(stack.batch * last);
@@ -212,7 +212,7 @@ void check_steps(const Stack<T>& stack, const StackInputs<T>& packed, const Resu
       for (int64_t j = 0; j < last; ++j)
         result.y.back().data[(b * stack.time + t) * last + j] = y.data[b * last + j];
   }
-  stepper.get_state(reinterpret_cast<T* const(*)[2]>(found.data()));
+  stepper.get_state(reinterpret_cast<T* const(*)[most_states]>(found.data()));
   check(result == whole, "steps give the bits of the whole", name);
 }
 

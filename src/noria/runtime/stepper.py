@@ -138,7 +138,7 @@ def _stack_layers(wiring: Wiring, weights: Mapping[str, Array]) -> Sequence[kern
         (prefix,) = wiring.directions(index)
         layers.append(
             kernels.StackLayer(
-                cell=layer.cell,
+                cell=layer.meaning or layer.cell,
                 weight_ih=weight(f"{prefix}weight_ih"),
                 bias_ih=weight(f"{prefix}bias_ih"),
                 bias_hh=None if layer.cell == "linear" else weight(f"{prefix}bias_hh"),
@@ -149,6 +149,7 @@ def _stack_layers(wiring: Wiring, weights: Mapping[str, Array]) -> Sequence[kern
                     for edge in wiring.edges_into(index)
                 },
                 carries_state=layer.carries_state,
+                weight_cell=weight(f"{prefix}weight_cell") if layer.parameters else None,
             )
         )
     return layers

@@ -83,7 +83,7 @@ class BoundStepper {
       multiplications += double(weight_ih.size());
       for (const auto& [source, weight] : weight_hh) multiplications += double(weight.size());
       hidden_.push_back(size_t(hidden));
-      states_.push_back(code ? size_t(code->states) : Cell(cell) == Cell::lstm ? 2 : 1);
+      states_.push_back(code ? size_t(std::get<1>(*code)) : Cell(cell) == Cell::lstm ? 2 : 1);
     }
     input_ = Py_ssize_t(std::get<4>(layers[0]).shape(1));
     shape_[0] = Py_ssize_t(batch);

@@ -276,10 +276,6 @@ void bind(nb::module_& module, const char* type) {
 }  // namespace noria
 
 NB_MODULE(_native, module) {
-  nb::class_<noria::OwnCode>(module, "OwnCell")
-      .def(nb::init<int, int, int, int, std::vector<int>, uintptr_t, uintptr_t>());
-  module.attr("most_states") = noria::most_states;
-  module.attr("most_gates") = noria::most_gates;
   noria::bind<float>(module, "float32");
   noria::bind<double>(module, "float64");
   noria::bind_steppers(module);

@@ -36,26 +36,24 @@ Output<T> new_array(std::vector<size_t> shape) {
   return Output<T>(data, shape.size(), shape.data(), owner);
 }
 
-// An own cell, its code by address: of the element type that it is used with.
-struct OwnCode {
-  int gates, states, parameters, kept;
-  std::vector<int> gate_of;
-  uintptr_t forward, backward;
+// An own cell: gates, states, parameters, kept, gate_of, and its code by address, of the element type that it
+// is used with.
+using OwnCode = std::tuple<int, int, int, int, std::vector<int>, uintptr_t, uintptr_t>;
 
-  template <class T>
-  OwnCell<T> cell() const {
-    OwnCell<T> own{.gates = gates,
-                   .slots = int(gate_of.size()),
-                   .states = states,
-                   .parameters = parameters,
-                   .kept = kept,
-                   .gate_of = {},
-                   .forward = reinterpret_cast<void (*)(const OwnForward<T>&)>(forward),
-                   .backward = reinterpret_cast<void (*)(const OwnBackward<T>&)>(backward)};
-    std::copy(gate_of.begin(), gate_of.end(), own.gate_of);
-    return own;
-  }
-};
+template <class T>
+OwnCell<T> own_cell(const OwnCode& code) {
+  const auto& [gates, states, parameters, kept, gate_of, forward, backward] = code;
+  OwnCell<T> own{.gates = gates,
+                 .slots = int(gate_of.size()),
+                 .states = states,
+                 .parameters = parameters,
+                 .kept = kept,
+                 .gate_of = {},
+                 .forward = reinterpret_cast<void (*)(const OwnForward<T>&)>(forward),
+                 .backward = reinterpret_cast<void (*)(const OwnBackward<T>&)>(backward)};
+  std::copy(gate_of.begin(), gate_of.end(), own.gate_of);
+  return own;
+}
 
 // cell, own cell, carries_state, hidden, weight_ih, bias_ih, bias_hh, parameters, recurrent blocks with their
 // sources, recurrent_mask, input_mask.
@@ -81,7 +79,7 @@ struct StackArguments {
         blocks[l].push_back({source, std::get<3>(given[size_t(source)]),
                              weight.ndim() == 2 ? Recurrence::dense : Recurrence::diagonal, weight.data()});
       layers.push_back({.cell = Cell(cell),
-                        .own = code ? &own.emplace_back(code->template cell<T>()) : nullptr,
+                        .own = code ? &own.emplace_back(own_cell<T>(*code)) : nullptr,
                         .input = int64_t(weight_ih.shape(1)),
                         .hidden = hidden,
                         .carries_state = carries_state,

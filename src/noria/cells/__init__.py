@@ -29,6 +29,7 @@ __all__ = [
     "Linear",
     "PeepholeLSTM",
     "State",
+    "cell_from_equations",
     "make_cell",
 ]
 

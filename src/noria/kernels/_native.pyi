@@ -6,18 +6,15 @@ from numpy.typing import NDArray
 _Array = NDArray[Any]
 _Lengths = NDArray[np.int64] | None
 
-class OwnCell:
-    def __init__(
-        self,
-        gates: int,
-        states: int,
-        parameters: int,
-        kept: int,
-        gate_of: list[int],
-        forward: int,
-        backward: int,
-    ) -> None: ...
-
+OwnCell = tuple[
+    int,  # gates
+    int,  # states
+    int,  # parameters
+    int,  # kept
+    list[int],  # gate_of
+    int,  # address of the way forward
+    int,  # address of the way back
+]
 _Layer = tuple[
     int,  # cell
     OwnCell | None,

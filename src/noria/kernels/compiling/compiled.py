@@ -19,11 +19,13 @@ import stat
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from noria.equations import Equations
-from noria.kernels import _native
 from noria.kernels.threads import instruction_set
+
+if TYPE_CHECKING:
+    from noria.kernels._native import OwnCell
 
 __all__ = ["compiled", "missing_library"]
 
@@ -44,7 +46,7 @@ def missing_library(*, save: bool = True) -> str | None:
     return next((name for name in wanted if importlib.util.find_spec(name) is None), None)
 
 
-def compiled(meaning: Equations, dtype: str, *, save: bool) -> _native.OwnCell:
+def compiled(meaning: Equations, dtype: str, *, save: bool) -> OwnCell:
     """The native code of a cell.
 
     Args:
@@ -57,7 +59,7 @@ def compiled(meaning: Equations, dtype: str, *, save: bool) -> _native.OwnCell:
 
 
 @functools.cache
-def _compiled(meaning: Equations, dtype: str, save: bool) -> _native.OwnCell:
+def _compiled(meaning: Equations, dtype: str, save: bool) -> OwnCell:
     path = _cache_folder()
     if path is not None:
         path /= f"{_key(meaning, dtype, save)}.cell"
@@ -67,7 +69,7 @@ def _compiled(meaning: Equations, dtype: str, save: bool) -> _native.OwnCell:
         if path is not None:
             _write(path, code)
     forward, backward = _load(code)
-    return _native.OwnCell(
+    return (
         len(meaning.gates),
         len(meaning.states),
         len(meaning.parameters),

@@ -10,12 +10,12 @@ words and pairs with logistic regression.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
@@ -30,8 +30,12 @@ from noria.modules.pooling import POOLINGS
 from noria.modules.text import TextPlan
 from noria.tasks.estimator import (
     check_at_least_one,
+    check_at_least_zero,
     check_baselines,
+    check_choice,
+    check_class_weight,
     check_fitted,
+    check_shares,
     check_training,
     reading,
     settings,
@@ -41,7 +45,7 @@ from noria.training.class_rivals import ClassModels
 from noria.training.class_scores import ClassComparison, decided
 from noria.training.classifying import ClassifyRecipe, TrainedClassifier, train_classifier
 from noria.training.explaining import attention, deciding_words
-from noria.training.members import checkpoint_of, nearest_size
+from noria.training.members import member_checkpoints, nearest_size
 from noria.training.sequences import class_weights, split_folds
 from noria.training.text_baselines import BagOfWords
 
@@ -239,10 +243,11 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "vocabulary": len(vocabulary),
             "data_sha256": data.sha256(),
         }
-        size = self.embedding_size if vectors is None else vectors[0].shape[1]
-        shared = (len(self.classes_), len(vocabulary), size, self.encoder_.buckets)
         plan = TextPlan.build(
-            *shared,
+            len(self.classes_),
+            len(vocabulary),
+            self.embedding_size if vectors is None else vectors[0].shape[1],
+            self.encoder_.buckets,
             self.cell,
             self.hidden_size,
             self.num_layers,
@@ -251,28 +256,11 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             pooling=self.pooling,
             multi_label=self.multi_label_,
         )
-
-        def rival(hidden_size: int) -> TextPlan:
-            return TextPlan.build(
-                *shared,
-                "rnn_relu",
-                hidden_size,
-                self.num_layers,
-                "none",
-                window=_WINDOW,
-                multi_label=self.multi_label_,
-            )
-
-        def begin(module: Any) -> None:
-            if vectors is not None:
-                known = torch.from_numpy(vectors[1])
-                with torch.no_grad():
-                    module.embedding.words.weight[known] = torch.from_numpy(vectors[0])[known]
-
         steps = self.steps or max(_FEWEST_STEPS, _EPOCHS * -(-len(data) // self.batch_size))
         recipe = ClassifyRecipe.of(settings(self) | {"steps": steps, "by_length": True}, *_DROPOUTS)
         weights = class_weights(labels) if self.class_weight == "balanced" else None
-        tokenizer = repr(self.encoder_.to_dict()) + repr(vectors)
+        begins_with = vectors and hashlib.sha256(vectors[0].tobytes()).hexdigest()
+        given = [self.trained_on_["data_sha256"], self.encoder_.to_dict(), begins_with]
 
         def train(plan: TextPlan, title: str) -> TrainedClassifier:
             return train_classifier(
@@ -283,8 +271,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 recipe,
                 title=title,
                 class_weights=weights,
-                trained_on=self.trained_on_["data_sha256"] + tokenizer,
-                prepare=begin,
+                trained_on=repr(given),
+                prepare=lambda m: None if vectors is None else m.embedding.begin_with(*vectors),
                 checkpoint=checkpoint,
                 resume=resume,
                 log_dir=log_dir,
@@ -295,7 +283,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.fnn_ = None
         if "fnn" in self.baselines:
             parameters = self.network_.modules[0].parameter_count
-            self.fnn_ = train(rival(nearest_size(rival, parameters)), "fnn")
+            size = nearest_size(lambda h: plan.feed_forward(h, _WINDOW), parameters)
+            self.fnn_ = train(plan.feed_forward(size, _WINDOW), "fnn")
         self.plain_ = (
             BagOfWords.fit(sequences, labels, len(self.classes_))
             if "tfidf_logistic_regression" in self.baselines
@@ -414,11 +403,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def checkpoints(self, checkpoint: Path) -> list[Path]:
         """The files that `fit` may have made for a checkpoint."""
-        return [
-            checkpoint_of(checkpoint, title, member)
-            for title in ("network", "fnn")
-            for member in range(self.members)
-        ]
+        return member_checkpoints(checkpoint, self.members)
 
     def save(self, path: Path | str) -> None:
         """Write the model file.
@@ -477,17 +462,11 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         check_training(self)
         check_baselines(self.baselines, _BASELINES)
-        if self.tokens not in TOKENS:
-            raise UsageError(f"tokens is {self.tokens!r}, expected one of {', '.join(TOKENS)}")
-        if self.buckets < 0:
-            raise UsageError(f"buckets is {self.buckets}: it must be 0 or more")
-        if self.pooling not in POOLINGS:
-            raise UsageError(f"pooling is {self.pooling!r}, expected one of {', '.join(POOLINGS)}")
-        for name in ("embedding_dropout", "word_dropout", "label_smoothing"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}: from 0 up to, not including, 1")
-        if self.class_weight not in (None, "balanced"):
-            raise UsageError(f"class_weight is {self.class_weight!r}: it is 'balanced' or None")
+        check_choice("tokens", self.tokens, TOKENS)
+        check_choice("pooling", self.pooling, POOLINGS)
+        check_at_least_zero(self, "buckets")
+        check_shares(self, "embedding_dropout", "word_dropout", "label_smoothing")
+        check_class_weight(self.class_weight)
 
     def _class_names(self) -> list[str]:
         return [str(name) for name in self.classes_.tolist()]

@@ -20,6 +20,7 @@ __all__ = [
     "Padded",
     "SequenceObjective",
     "Sequences",
+    "chosen_of_step",
     "class_probabilities",
     "class_weights",
     "distorted",
@@ -120,6 +121,29 @@ def class_weights(labels: NDArray[Any]) -> NDArray[np.float64]:
     return weights
 
 
+def chosen_of_step(
+    step: int, count: int, batches: int, seed: int, lengths: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """Which sequences are in the batch of a step, every one of them once an epoch.
+
+    Args:
+        step: The step.
+        count: Sequences, N.
+        batches: In an epoch; they differ in size by one at most.
+        seed: Of the order.
+        lengths: Of the sequences, shape (N,), to put those of like length into one batch, which
+            saves padding; None leaves it to chance.
+    """
+    epoch, number = divmod(step, batches)
+    random = random_generator(seed, _ORDER, epoch)
+    order = random.permutation(count)
+    if lengths is not None:
+        stray = random.uniform(1 - _MIXING, 1 + _MIXING, count)
+        order = order[np.argsort(lengths[order] * stray)]
+        number = random.permutation(batches)[number]
+    return np.array_split(order, batches)[number]
+
+
 class SequenceObjective:
     """Cross entropy over whole sequences, every one of them once an epoch.
 
@@ -164,21 +188,14 @@ class SequenceObjective:
         self.label_smoothing = label_smoothing
         self.augmentation = augmentation
         self.by_length = by_length
+        self.lengths = np.array([len(sequence) for sequence in sequences])
         self.window = window
         self.seed = seed
 
     def batch(self, step: int) -> tuple[tuple[Padded, Tensor], bool]:
         """The batch of a step; batches of an epoch differ in size by one at most."""
-        epoch, number = divmod(step, self.batches)
-        random = random_generator(self.seed, _ORDER, epoch)
-        order = random.permutation(len(self.sequences))
-        if self.by_length:
-            lengths = np.array([len(self.sequences[index]) for index in order])
-            order = order[
-                np.argsort(lengths * random.uniform(1 - _MIXING, 1 + _MIXING, len(order)))
-            ]
-            number = random.permutation(self.batches)[number]
-        chosen = np.array_split(order, self.batches)[number]
+        lengths = self.lengths if self.by_length else None
+        chosen = chosen_of_step(step, len(self.sequences), self.batches, self.seed, lengths)
         sequences = [self.sequences[index] for index in chosen]
         if self.augmentation:
             random = random_generator(self.seed, _DISTORTION, step)

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from noria.errors import DataError, UsageError
@@ -101,7 +102,7 @@ def read_tagged(
     if isinstance(source, str | os.PathLike):
         if y is not None:
             raise UsageError("y is given, but a file brings its own tags")
-        return _from_file(read_conll(source, columns.encoding), columns, tagged)
+        return _from_file(read_conll(Path(source), columns.encoding), columns, tagged)
     if tagged and y is None:
         raise UsageError("y is missing: a list of sentences brings no tags")
     words, features = _from_list(source, len(columns.features))
@@ -125,7 +126,7 @@ def _from_list(source: Any, count: int) -> tuple[Rows, list[Rows]]:
         if isinstance(sentence, str) or not len(sentence):
             found = "an empty sentence" if not len(sentence) else "a text"
             raise DataError(f"X[{index}] is {found}: expected a list of words")
-        rows = [(word,) if isinstance(word, str) else tuple(word) for word in sentence]
+        rows = [tuple(w) if isinstance(w, list | tuple) else (w,) for w in sentence]
         for place, row in enumerate(rows):
             if len(row) != 1 + count or not all(isinstance(part, str) and part for part in row):
                 expected = f"a word and {count} features" if count else "a word"

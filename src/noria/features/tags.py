@@ -39,6 +39,12 @@ Span = tuple[int, int, str]
 """First word, one past the last word, type."""
 
 _TAG = re.compile(r"O|[BIESLU](-.+)?")
+_LETTERS = {  # of a stretch's first word, its last, and its only one
+    "iob1": ("I", "I", "I"),
+    "iob2": ("B", "I", "B"),
+    "iobes": ("B", "E", "S"),
+    "bilou": ("B", "L", "U"),
+}
 _ROLES = {"L": "E", "U": "S"}  # of bilou, by the names of iobes
 
 
@@ -94,12 +100,7 @@ def write_spans(spans: Iterable[Span], length: int, scheme: str) -> list[str]:
     >>> write_spans([(0, 2, "NP"), (2, 3, "NP")], 4, "iob1")
     ['I-NP', 'I-NP', 'B-NP', 'O']
     """
-    first, last, single = {
-        "iob1": "III",
-        "iob2": "BIB",
-        "iobes": "BES",
-        "bilou": "BLU",
-    }[scheme]
+    first, last, single = _LETTERS[scheme]
     tags = ["O"] * length
     before: tuple[int, str] | None = None
     for begin, end, kind in spans:

@@ -21,7 +21,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from noria.errors import DataError, UsageError
 from noria.features.frames import frame_like
-from noria.features.labelled_text import LabelledTexts, TextColumns, indicator, read_texts
+from noria.features.labelled_text import (
+    LabelledTexts,
+    TextColumns,
+    classes_of,
+    indicator,
+    read_texts,
+)
 from noria.features.tokens import TOKENS
 from noria.features.vectors import read_vectors
 from noria.features.words import TextEncoder
@@ -44,7 +50,7 @@ from noria.tasks.estimator import (
 from noria.training.class_rivals import ClassModels
 from noria.training.class_scores import ClassComparison, decided
 from noria.training.classifying import ClassifyRecipe, TrainedClassifier, train_classifier
-from noria.training.explaining import attention, deciding_words
+from noria.training.explaining import chosen_exhibits, deciding_words, explained
 from noria.training.members import member_checkpoints, nearest_size
 from noria.training.sequences import class_weights, split_folds
 from noria.training.text_baselines import BagOfWords
@@ -217,7 +223,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.columns_ = TextColumns(text, label, label_separator, encoding)
         data = read_texts(X, y, self.columns_)
         self.multi_label_ = not isinstance(data.labels, np.ndarray)
-        self.classes_ = _classes(data)
+        self.classes_ = classes_of(data)
         labels = indicator(data, self.classes_.tolist())
         held_apart = None if test is None else self._read_test(test)
         self.encoder_ = TextEncoder.train(
@@ -233,7 +239,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         vocabulary = self.encoder_.tokenizer.vocabulary
         vectors = None if self.vectors is None else read_vectors(self.vectors, vocabulary)
         count = max(_FOLDS, self.members)
-        folds = split_folds(_strata(labels), count, self.seed)
+        folds = split_folds(labels, count, self.seed)
         if not all((folds == fold).any() for fold in range(self.members)):
             raise DataError(f"{data.name}: {len(data)} texts are too few for {count} folds")
         self.trained_on_: dict[str, Any] = {
@@ -496,49 +502,20 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """A few held-out texts for the report: words, what each did, attention where there is."""
         sequences = self.encoder_.encode(texts)
         probabilities = self.network_.probabilities(sequences)
-        found = decided(probabilities, multi_label=self.multi_label_)
-        right = (found == actual).all(axis=1) if self.multi_label_ else found == actual
-        chosen = [
-            *np.flatnonzero(right)[: _EXHIBITS // 2].tolist(),
-            *np.flatnonzero(~right)[: _EXHIBITS // 2].tolist(),
-        ]
         names = self._class_names()
         exhibits = []
-        for index in chosen:
-            label = int(probabilities[index].argmax())
-            sequence, modules = sequences[index], self.network_.modules
-            true = actual[index] if self.multi_label_ else np.eye(len(names))[actual[index]]
-            exhibit: dict[str, Any] = {
-                "words": self.encoder_.words(texts[index]),
-                "weights": deciding_words(modules, sequence, label).tolist(),
-                "likeliest": names[label],
-                "found": self._called(probabilities[index]),
-                "actual": [name for name, has in zip(names, true, strict=True) if has],
-                "probability": float(probabilities[index, label]),
-            }
-            if self.pooling == "attention":
-                exhibit["attention"] = attention(modules, sequence).tolist()
-            exhibits.append(exhibit)
+        for index in chosen_exhibits(probabilities, actual, _EXHIBITS):
+            shares = probabilities[index]
+            label = int(shares.argmax())
+            has = actual[index] if self.multi_label_ else np.arange(len(names)) == actual[index]
+            exhibits.append(
+                {
+                    "words": self.encoder_.words(texts[index]),
+                    "found": self._called(shares),
+                    "likeliest": names[label],
+                    "probability": float(shares[label]),
+                    "actual": [name for name, own in zip(names, has.tolist(), strict=True) if own],
+                    **explained(self.network_.modules, sequences[index], label),
+                }
+            )
         return exhibits
-
-
-def _classes(data: LabelledTexts) -> NDArray[Any]:
-    """The classes, sorted, shape (C,)."""
-    assert data.labels is not None
-    if isinstance(data.labels, np.ndarray):
-        classes: NDArray[Any] = np.unique(data.labels)
-        if len(classes) < 2:
-            raise DataError(f"{data.name}: all texts have the label {str(classes[0])!r}")
-        return classes
-    names = sorted({label for labels in data.labels for label in labels})
-    if not names:
-        raise DataError(f"{data.name}: no text has a label")
-    return np.array(names)
-
-
-def _strata(labels: NDArray[Any]) -> NDArray[np.int64]:
-    """What the folds shall have evenly: each class, or each set of classes, as a number."""
-    if labels.ndim == 1:
-        return labels
-    sets: NDArray[np.int64] = np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1)
-    return sets

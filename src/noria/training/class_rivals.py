@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -97,16 +98,24 @@ class ClassModels:
 
         forecasts = [left_out(model) for model in (self.network, self.fnn) if model is not None]
         for name in self.plain.names:
-
-            def ask(fold: int, own: list[int], name: str = name) -> NDArray[np.float64]:
-                rest = np.flatnonzero(folds != fold).tolist()
-                fitted = self.plain.refit(name, [sequences[i] for i in rest], labels[rest])
-                return fitted.probabilities(name, [sequences[i] for i in own])
-
             started = time.monotonic()
-            probabilities = np.array(held_out(folds, members, ask))
-            forecasts.append(_plain(name, probabilities, time.monotonic() - started))
+            said = held_out(folds, members, partial(self._refitted, name, sequences, labels, folds))
+            forecasts.append(_plain(name, np.array(said), time.monotonic() - started))
         return compared(forecasts, labels[held], classes, [CROSS_VALIDATED])
+
+    def _refitted(
+        self,
+        name: str,
+        sequences: Sequences,
+        labels: NDArray[Any],
+        folds: NDArray[np.int64],
+        fold: int,
+        own: list[int],
+    ) -> Sequence[Any]:
+        """What a plain baseline says of a fold's cases, fitted on the others."""
+        rest = np.flatnonzero(folds != fold).tolist()
+        fitted = self.plain.refit(name, [sequences[i] for i in rest], labels[rest])
+        return list(fitted.probabilities(name, [sequences[i] for i in own]))
 
 
 def _timed(

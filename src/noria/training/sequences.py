@@ -86,19 +86,22 @@ def distorted(
     return changed.astype(np.float32)
 
 
-def split_folds(labels: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
+def split_folds(labels: NDArray[Any], folds: int, seed: int) -> NDArray[np.int64]:
     """Deal the cases out to folds, each class evenly.
 
     A class of one case is in no fold: it is for training alone.
 
     Args:
-        labels: Number of each case's class, shape (N,).
+        labels: Number of each case's class, shape (N,); or which classes it has, (N, C): then it
+            is each set of classes that is dealt out evenly.
         folds: How many.
         seed: Of the order.
 
     Returns:
         The fold of each case, −1 for none, shape (N,).
     """
+    if labels.ndim == 2:
+        labels = np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1)
     random = random_generator(seed)
     fold = np.full(len(labels), -1)
     dealt = 0

@@ -66,7 +66,7 @@ class PlainTaggers:
             counts = np.zeros((int(words.max()) + 1, tags), np.int64)
             np.add.at(counts, (words, own), 1)
             arrays["most_frequent"] = np.where(counts.any(axis=1), counts.argmax(axis=1), -1)
-            arrays["overall"] = np.bincount(own, minlength=tags).argmax(keepdims=True)
+            arrays["overall"] = np.array([np.bincount(own).argmax()])
         if "logistic_regression" in names:
             arrays |= _fit_linear(_window_features(sequences), own, tags, seed)
         return cls(tags, arrays)

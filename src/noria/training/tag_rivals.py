@@ -15,7 +15,7 @@ from noria.training.members import held_out
 from noria.training.sequences import Sequences
 from noria.training.tag_baselines import PLAIN_TAGGERS, PlainTaggers
 from noria.training.tag_scores import TagComparison, TagsFound, compared
-from noria.training.tagging import TrainedTagger
+from noria.training.tagging import Labels, TrainedTagger
 
 __all__ = ["TAG_BASELINES", "TagModels", "TagNames"]
 
@@ -93,10 +93,6 @@ class TagModels:
     plain: PlainTaggers
     names: TagNames
 
-    def _networks(self) -> list[tuple[str, TrainedTagger]]:
-        both = [("network", self.network), ("fnn", self.fnn)]
-        return [(name, model) for name, model in both if model is not None]
-
     def compare(self, sequences: Sequences, tags: Sequence[Sequence[str]]) -> TagComparison:
         """Score all of them on sentences that none has seen.
 
@@ -104,14 +100,9 @@ class TagModels:
             sequences: As the networks take them, N.
             tags: The right ones, as the user has them.
         """
-        found = [
-            _timed(name, lambda m=model: self.names.of_labels(m.tag(sequences)[0]), model)
-            for name, model in self._networks()
-        ]
-        found += [
-            _timed(name, lambda n=name: self.names.of_tags(self.plain.tag(n, sequences)))
-            for name in self.plain.names
-        ]
+        found = self._found(
+            lambda model: model.tag(sequences)[0], lambda name: self.plain.tag(name, sequences)
+        )
         return compared(found, tags, stretches=self.names.stretches)
 
     def compare_out_of_fold(
@@ -127,42 +118,35 @@ class TagModels:
         members = len(self.network.modules)
         labels = self.names.tag_numbers(tags)
 
-        def by_member(model: TrainedTagger) -> list[list[str]]:
-            said = held_out(folds, members, lambda m, own: model.out_of_fold(sequences, m, own))
-            return self.names.of_labels(said)
+        def by_network(model: TrainedTagger) -> Labels:
+            return held_out(folds, members, lambda m, own: model.out_of_fold(sequences, m, own))
 
-        def by_refit(name: str) -> list[list[str]]:
-            def ask(fold: int, own: list[int]) -> list[NDArray[np.int64]]:
+        def by_baseline(name: str) -> Labels:
+            def ask(fold: int, own: list[int]) -> Labels:
                 rest = np.flatnonzero(folds != fold).tolist()
-                fitted = PlainTaggers.fit(
-                    [name],
-                    [sequences[i] for i in rest],
-                    [labels[i] for i in rest],
-                    len(self.names.tags),
-                )
+                known = [sequences[i] for i in rest], [labels[i] for i in rest]
+                fitted = PlainTaggers.fit([name], *known, len(self.names.tags))
                 return fitted.tag(name, [sequences[i] for i in own])
 
-            return self.names.of_tags(held_out(folds, members, ask))
+            return held_out(folds, members, ask)
 
-        found = [
-            _timed(name, lambda m=model: by_member(m), model) for name, model in self._networks()
-        ]
-        found += [_timed(name, lambda n=name: by_refit(n)) for name in self.plain.names]
-        held = np.flatnonzero((folds >= 0) & (folds < members)).tolist()
-        return compared(
-            found,
-            [tags[index] for index in held],
-            stretches=self.names.stretches,
-            notes=[CROSS_VALIDATED],
-        )
+        right = [tags[i] for i in np.flatnonzero((folds >= 0) & (folds < members)).tolist()]
+        found = self._found(by_network, by_baseline)
+        return compared(found, right, stretches=self.names.stretches, notes=[CROSS_VALIDATED])
 
-
-def _timed(
-    name: str, ask: Callable[[], list[list[str]]], model: TrainedTagger | None = None
-) -> TagsFound:
-    started = time.monotonic()
-    tags = ask()
-    seconds = time.monotonic() - started
-    if model is None:
-        return TagsFound(name, tags, None, seconds)
-    return TagsFound(name, tags, model.parameter_count, model.seconds + seconds)
+    def _found(
+        self, by_network: Callable[[TrainedTagger], Labels], by_baseline: Callable[[str], Labels]
+    ) -> list[TagsFound]:
+        """What each model says, and how long it takes."""
+        found = []
+        for name, model in [("network", self.network), ("fnn", self.fnn)]:
+            if model is not None:
+                started = time.monotonic()
+                tags = self.names.of_labels(by_network(model))
+                seconds = model.seconds + time.monotonic() - started
+                found.append(TagsFound(name, tags, model.parameter_count, seconds))
+        for name in self.plain.names:
+            started = time.monotonic()
+            tags = self.names.of_tags(by_baseline(name))
+            found.append(TagsFound(name, tags, None, time.monotonic() - started))
+        return found

@@ -238,13 +238,14 @@ def compared(
     """
     scores = []
     for part in found:
-        together = all_types(score_types(actual, part.tags)) if stretches else None
+        figures: tuple[float | None, float | None, float | None] = (None, None, None)
+        if stretches:
+            together = all_types(score_types(actual, part.tags))
+            figures = (together.f1, together.precision, together.recall)
         scores.append(
             TagScore(
                 part.model,
-                together and together.f1,
-                together and together.precision,
-                together and together.recall,
+                *figures,
                 word_accuracy(actual, part.tags),
                 part.parameters,
                 part.seconds,

@@ -23,7 +23,7 @@ from noria.training.loop import TrainingConfig
 from noria.training.members import MemberRecipe, Members, train_members
 from noria.training.sequences import Padded, Sequences, chosen_of_step, pad
 
-__all__ = ["TagObjective", "TrainedTagger", "train_tagger"]
+__all__ = ["Labels", "TagObjective", "TrainedTagger", "train_tagger"]
 
 _INFERENCE_BATCH = 128
 
@@ -158,7 +158,7 @@ def train_tagger(
         progress: Draw a bar on standard error where that is a terminal.
     """
 
-    def objective(member: int, module: TagModule, config: TrainingConfig) -> TagObjective:
+    def objective(member: int, module: Any, config: TrainingConfig) -> TagObjective:
         held = np.flatnonzero(folds == member).tolist()
         rest = np.flatnonzero(folds != member).tolist()
         own = [sequences[index] for index in held]

@@ -104,8 +104,9 @@ def best_chains(emissions: Tensor, transitions: Tensor, lengths: Tensor) -> Tens
     best = emissions[:, 0] + transitions[-1, :-1]
     itself = torch.arange(tags).expand(batch, tags)
     came_from = []
+    into = transitions[:-1, :-1].T.contiguous()  # the tag before last, where it is searched
     for step in range(1, steps):
-        highest, origin = (best[:, :, None] + transitions[:-1, :-1]).max(dim=1)
+        highest, origin = (best[:, None, :] + into).max(dim=2)
         running = (step < lengths)[:, None]
         best = torch.where(running, highest + emissions[:, step], best)
         came_from.append(torch.where(running, origin, itself))

@@ -292,7 +292,7 @@ class SequenceTagger(BaseEstimator):  # type: ignore[misc]
             DataError: if the data is not what it should be.
         """
         check_fitted(self)
-        return self._tag(self._read(X))[0]
+        return self.names_.of_labels(self.network_.tag(self.encoder_.encode(self._read(X))))
 
     def predict_frame(self, data: Any) -> Any:
         """The tag of every word, as a dataframe.
@@ -423,7 +423,7 @@ class SequenceTagger(BaseEstimator):  # type: ignore[misc]
 
     def _tag(self, data: TaggedWords) -> tuple[list[list[str]], list[NDArray[Any]]]:
         """The user's tags, and how likely each is."""
-        numbers, sure = self.network_.tag(self.encoder_.encode(data))
+        numbers, sure = self.network_.tag_and_tell(self.encoder_.encode(data))
         return self.names_.of_labels(numbers), sure
 
     def _read(self, X: Any) -> TaggedWords:

@@ -101,7 +101,7 @@ class TagModels:
             tags: The right ones, as the user has them.
         """
         found = self._found(
-            lambda model: model.tag(sequences)[0], lambda name: self.plain.tag(name, sequences)
+            lambda model: model.tag(sequences), lambda name: self.plain.tag(name, sequences)
         )
         return compared(found, tags, stretches=self.names.stretches)
 

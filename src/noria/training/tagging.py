@@ -38,13 +38,15 @@ Judge = Callable[[Labels, list[int]], float]
 class TrainedTagger(Members):
     """Trained members."""
 
-    def tag(self, sequences: Sequences) -> tuple[list[NDArray[np.int64]], list[NDArray[Any]]]:
-        """The likeliest chain of tags of each sentence, and how likely each of its tags is.
+    def tag(self, sequences: Sequences) -> list[NDArray[np.int64]]:
+        """The likeliest chain of tags of each sentence, as numbers, each (T_i,)."""
+        return tag_with(self.modules, sequences)[0]
 
-        Returns:
-            Numbers of tags, and their marginal probabilities, each (T_i,).
-        """
-        return tag_with(self.modules, sequences)
+    def tag_and_tell(
+        self, sequences: Sequences
+    ) -> tuple[list[NDArray[np.int64]], list[NDArray[np.float64]]]:
+        """The same, and how likely each tag is, over all chains, each (T_i,)."""
+        return tag_with(self.modules, sequences, likely=True)
 
     def out_of_fold(
         self, sequences: Sequences, fold: int, own: Sequence[int]
@@ -55,30 +57,35 @@ class TrainedTagger(Members):
 
 @torch.no_grad()
 def tag_with(
-    modules: Sequence[TagModule], sequences: Sequences
-) -> tuple[list[NDArray[np.int64]], list[NDArray[Any]]]:
-    """The likeliest tags of each sentence by the mean of some modules, and their probabilities.
+    modules: Sequence[TagModule], sequences: Sequences, *, likely: bool = False
+) -> tuple[list[NDArray[np.int64]], list[NDArray[np.float64]]]:
+    """The likeliest tags of each sentence by the mean of some modules' scores.
 
     Args:
         modules: In evaluation mode.
         sequences: Each (T_i, I).
+        likely: Whether to tell how likely each tag is.
+
+    Returns:
+        Numbers of tags, and their marginal probabilities, NaN if they are not asked for.
     """
     transitions = torch.stack([module.chain.transitions() for module in modules]).mean(dim=0)
+    tags = [np.empty(len(sequence), np.int64) for sequence in sequences]
+    shares = [np.full(len(sequence), np.nan) for sequence in sequences]
     order = np.argsort([len(sequence) for sequence in sequences], kind="stable")
-    chains: dict[int, NDArray[np.int64]] = {}
-    sure: dict[int, NDArray[Any]] = {}
     for start in range(0, len(sequences), _INFERENCE_BATCH):
         chosen = order[start : start + _INFERENCE_BATCH].tolist()
         x, lengths = pad([sequences[index] for index in chosen])
         emissions = torch.stack([module(x, lengths) for module in modules]).mean(dim=0)
         best = best_chains(emissions, transitions, lengths)
-        shares = marginals(emissions, transitions, lengths).gather(2, best[:, :, None])[:, :, 0]
         for row, index in enumerate(chosen):
-            length = len(sequences[index])
-            chains[index] = best[row, :length].numpy()
-            sure[index] = shares[row, :length].clamp(0, 1).numpy()
-    indices = range(len(sequences))
-    return [chains[index] for index in indices], [sure[index] for index in indices]
+            tags[index][:] = best[row, : len(tags[index])].numpy()
+        if likely:
+            all_tags = marginals(emissions, transitions, lengths)
+            own = all_tags.gather(2, best[:, :, None])[:, :, 0].clamp(0, 1)
+            for row, index in enumerate(chosen):
+                shares[index][:] = own[row, : len(tags[index])].numpy()
+    return tags, shares
 
 
 class TagObjective:

@@ -157,9 +157,7 @@ def test_the_repetition_penalty_multiplies_log_probabilities_of_recent_tokens() 
 def test_what_is_forbidden_never_comes() -> None:
     for sampling in (Sampling(), Sampling(temperature=0), Sampling(repetition_penalty=1.5)):
         forbidden = [0, 1, 2, 5, 7]
-        steps = generate(
-            stepper(module()), np.array([4]), sampling, samples=5, forbidden=forbidden
-        )
+        steps = generate(stepper(module()), np.array([4]), sampling, samples=5, forbidden=forbidden)
         tokens = np.stack(list(itertools.islice(steps, 200)))
         assert not set(tokens.ravel().tolist()) & set(forbidden)
 

@@ -51,9 +51,7 @@ class Toy:
         for count in range(length + 1):
             for tokens in itertools.product(range(2, SIZE), repeat=count):
                 whole = tokens if count == length else (*tokens, END)
-                score = sum(
-                    self.tables[row][whole[:i]][token] for i, token in enumerate(whole)
-                )
+                score = sum(self.tables[row][whole[:i]][token] for i, token in enumerate(whole))
                 found.append((score / len(whole) ** penalty, tokens))
         return sorted(found, reverse=True)
 
@@ -113,9 +111,7 @@ def test_a_source_is_searched_alike_alone_and_beside_others(beam_size: int) -> N
         alone = Toy(5, 3)
         alone.tables = [alone.tables[row]]
         (found,) = search(alone, [length], beam_size=beam_size, n_best=beam_size)
-        assert [(h.tokens, h.score) for h in found] == [
-            (h.tokens, h.score) for h in together[row]
-        ]
+        assert [(h.tokens, h.score) for h in found] == [(h.tokens, h.score) for h in together[row]]
 
 
 def test_attention_goes_with_the_tokens() -> None:

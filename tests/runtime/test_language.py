@@ -68,9 +68,7 @@ def test_eight_bits_are_a_little_off() -> None:
     net = module("gru", 2)
     tokens = np.random.default_rng(0).integers(0, SIZE, (3, 20))
     exact, rounded = stepper(net).start(3), stepper(net, int8=True).start(3)
-    differences = []
-    for row in tokens.T.copy():
-        differences.append(exact.read(row) - rounded.read(row))
+    differences = [exact.read(row) - rounded.read(row) for row in tokens.T.copy()]
     assert 0 < np.abs(differences).max() < 0.5
 
 
@@ -157,9 +155,7 @@ def test_the_repetition_penalty_multiplies_log_probabilities_of_recent_tokens() 
 def test_what_is_forbidden_never_comes() -> None:
     for sampling in (Sampling(), Sampling(temperature=0), Sampling(repetition_penalty=1.5)):
         forbidden = [0, 1, 2, 5, 7]
-        steps = generate(
-            stepper(module()), np.array([4]), sampling, samples=5, forbidden=forbidden
-        )
+        steps = generate(stepper(module()), np.array([4]), sampling, samples=5, forbidden=forbidden)
         tokens = np.stack(list(itertools.islice(steps, 200)))
         assert not set(tokens.ravel().tolist()) & set(forbidden)
 

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from noria.network import Network
     from noria.runtime import Session
     from noria.tasks.classify import SequenceClassifier
+    from noria.tasks.classify_text import TextClassifier
     from noria.tasks.detect import AnomalyDetector
     from noria.tasks.forecast import Forecaster
     from noria.tasks.language import LanguageModel
+    from noria.tasks.tag import SequenceTagger
     from noria.tasks.translate import Translator
     from noria.wiring import Wiring
 
@@ -33,7 +35,9 @@ __all__ = [
     "Network",
     "NoriaError",
     "SequenceClassifier",
+    "SequenceTagger",
     "Session",
+    "TextClassifier",
     "Translator",
     "Wiring",
     "__version__",
@@ -49,7 +53,9 @@ _HOME = {
     "Network": "noria.network",
     "NoriaError": "noria.errors",
     "SequenceClassifier": "noria.tasks.classify",
+    "SequenceTagger": "noria.tasks.tag",
     "Session": "noria.runtime",
+    "TextClassifier": "noria.tasks.classify_text",
     "Translator": "noria.tasks.translate",
     "Wiring": "noria.wiring",
 }

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from noria import kernels
 from noria.errors import ModelFileError, UsageError
+from noria.kernels.scan import STATES
 from noria.shapes import expect_shape
 from noria.wiring import Edge, Wiring
 
@@ -136,6 +137,10 @@ def _stack_layers(wiring: Wiring, weights: Mapping[str, Array]) -> Sequence[kern
     layers = []
     for index, layer in enumerate(wiring.layers):
         (prefix,) = wiring.directions(index)
+        if layer.states != STATES.get(layer.cell, layer.states):
+            raise ModelFileError(
+                f"layer {index}, {layer.cell}, cannot have the states {layer.states}"
+            )
         layers.append(
             kernels.StackLayer(
                 cell=layer.cell,

@@ -79,7 +79,7 @@ def noria(text: str, seed: int, options: argparse.Namespace) -> dict[str, object
     )
     if options.model is not None:
         fitted.save(options.model)
-    own, *rivals = fitted.evaluate([text[cut:]], adapt=True).scores
+    own, *rivals = fitted.evaluate([text[cut:]], adapt=options.minutes is None).scores
     history = fitted.network_.history
     return {
         "model": "noria",

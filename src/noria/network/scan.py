@@ -362,10 +362,19 @@ def _first_derivatives(
     inputs: tuple[Tensor | None, ...],
 ) -> tuple[Tensor | None, ...]:
     """Gradients by a native kernel, from those of its outputs; deriving them again raises."""
+    if not torch.is_grad_enabled():  # without create_graph nobody can
+        return _gradients(compute, grads)
     found: tuple[Tensor | None, ...] = _apply(
         _FirstDerivatives, compute, len(grads), *grads, *inputs
     )
     return found
+
+
+def _gradients(
+    compute: Callable[..., tuple[Array | None, ...]], grads: tuple[Tensor, ...]
+) -> tuple[Tensor | None, ...]:
+    arrays = compute(*(_array(grad) for grad in grads))
+    return tuple(None if array is None else torch.from_numpy(array) for array in arrays)
 
 
 class _FirstDerivatives(torch.autograd.Function):
@@ -375,8 +384,7 @@ class _FirstDerivatives(torch.autograd.Function):
     def forward(
         ctx: Any, compute: Callable[..., tuple[Array | None, ...]], count: int, *tensors: Tensor
     ) -> tuple[Tensor | None, ...]:
-        arrays = compute(*(_array(grad) for grad in tensors[:count]))
-        return tuple(None if array is None else torch.from_numpy(array) for array in arrays)
+        return _gradients(compute, tensors[:count])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> None:

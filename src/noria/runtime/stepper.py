@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from noria import kernels
 from noria.errors import ModelFileError, UsageError
+from noria.kernels.scan import STATES
 from noria.shapes import expect_shape
 from noria.wiring import Edge, Wiring
 
@@ -136,9 +137,13 @@ def _stack_layers(wiring: Wiring, weights: Mapping[str, Array]) -> Sequence[kern
     layers = []
     for index, layer in enumerate(wiring.layers):
         (prefix,) = wiring.directions(index)
+        if layer.states != STATES.get(layer.cell, layer.states):
+            raise ModelFileError(
+                f"layer {index}, {layer.cell}, cannot have the states {layer.states}"
+            )
         layers.append(
             kernels.StackLayer(
-                cell=layer.cell,
+                cell=layer.meaning or layer.cell,
                 weight_ih=weight(f"{prefix}weight_ih"),
                 bias_ih=weight(f"{prefix}bias_ih"),
                 bias_hh=None if layer.cell == "linear" else weight(f"{prefix}bias_hh"),
@@ -149,6 +154,7 @@ def _stack_layers(wiring: Wiring, weights: Mapping[str, Array]) -> Sequence[kern
                     for edge in wiring.edges_into(index)
                 },
                 carries_state=layer.carries_state,
+                weight_cell=weight(f"{prefix}weight_cell") if layer.parameters else None,
             )
         )
     return layers

@@ -175,7 +175,9 @@ class Network(nn.Module):
         Args:
             batch_size: B.
         """
-        like = next(self.parameters())
+        like = self.layers[
+            0
+        ].weight_ih  # an iterator over the parameters costs more than a small step
         return tuple(
             tuple(
                 like.new_zeros(batch_size, layer.hidden_size)

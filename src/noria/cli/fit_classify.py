@@ -21,6 +21,7 @@ def classify(
     output: Output,
     test: Path | None = None,
     label: str = "label",
+    group: str | None = None,
     id: str = "unique_id",  # noqa: A002
     time: str = "ds",
     value: Names = None,
@@ -63,6 +64,9 @@ def classify(
         A file of cases to compare on; by cross-validation if left out.
     label
         Column of the class, constant in a case. A .ts file has no columns.
+    group
+        Column of whom or what a case comes from, constant in a case; cases of one group are never
+        on both sides of a validation.
     id
         Column that tells cases apart.
     time
@@ -157,6 +161,7 @@ def classify(
         json=json,
         test=test,
         label=label,
+        group=group,
         id=id,
         time=time,
         **({} if value is None else {"value": split_list(value)}),

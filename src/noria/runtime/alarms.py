@@ -53,8 +53,8 @@ class Verdict(NamedTuple):
     Attributes:
         score: In [0, 1]; of normal blocks at most a share 1 − s has a step of score s or more.
         channel: Index of the channel to blame.
-        fresh: Whether the step is three times as rare as the last alarm where its quiet time still
-            goes on, so that it may alarm.
+        fresh: Whether it may alarm: it is three times as rare as the last alarm of its channel, or
+            that one's quiet time is over.
     """
 
     score: float
@@ -73,10 +73,10 @@ class AlarmState:
         history: Those of the last blocks, newest last, shape (M, C, K).
         edge: Logarithm from which the tail goes on, shape (C, K).
         tail: Mean of the logarithms beyond it, shape (C, K), positive.
+        held: Rarity of each channel's last alarm, shape (C,).
+        quiet: Steps for which that holds, shape (C,).
         blocks: Blocks in the history that are one, at most M.
         position: Steps into the block.
-        held: Rarity of the last alarm.
-        quiet: Steps for which that holds.
     """
 
     errors: Floats
@@ -85,16 +85,16 @@ class AlarmState:
     history: Floats
     edge: Floats
     tail: Floats
+    held: Floats
+    quiet: Floats
     blocks: int
     position: int
-    held: float
-    quiet: int
 
     def to_numbers(self) -> Floats:
         """All of it as one row of numbers."""
         arrays = (self.errors, self.values, self.largest, self.history, self.edge, self.tail)
-        counts = [self.blocks, self.position, self.held, self.quiet]
-        return np.concatenate([*(array.ravel() for array in arrays), counts])
+        parts = (*arrays, self.held, self.quiet, np.array([self.blocks, self.position]))
+        return np.concatenate([part.ravel() for part in parts])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Alarms:
 
     Attributes:
         rate: Share of normal steps that may alarm.
-        quiet: Steps after an alarm within which only a rarer step may alarm.
+        quiet: Steps after an alarm within which only a rarer step of that channel may alarm.
         block: Steps of a block.
         memory: M, blocks remembered.
         widths: Steps whose errors are summed, ascending.
@@ -144,11 +144,13 @@ class Alarms:
             (self.memory, *law),
             law,
             law,
+            (channels,),
+            (channels,),
         ]
         *arrays, counts = np.split(numbers, np.cumsum([math.prod(shape) for shape in shapes]))
-        blocks, position, held, quiet = counts.tolist()
+        blocks, position = counts.tolist()
         parts = (array.reshape(shape) for array, shape in zip(arrays, shapes, strict=True))
-        errors, values, largest, history, edge, tail = parts
+        errors, values, largest, history, edge, tail, held, quiet = parts
         return AlarmState(
             errors,
             values,
@@ -156,10 +158,10 @@ class Alarms:
             history,
             edge,
             tail,
+            held,
+            quiet,
             int(blocks),
             int(position),
-            held,
-            int(quiet),
         )
 
     @classmethod
@@ -171,7 +173,7 @@ class Alarms:
         """
         alarms = cls(**{**document, "widths": tuple(document["widths"])})
         counts = (alarms.quiet, alarms.block, alarms.memory, alarms.value_width, *alarms.widths)
-        if not (all(isinstance(count, int) and count > 0 for count in counts) and alarms.widths):
+        if not all(type(count) is int and count > 0 for count in counts):
             raise ValueError("the sizes of the alarms' law must be positive")
         if list(alarms.widths) != sorted(alarms.widths) or not 0 < alarms.rate * alarms.block < 1:
             raise ValueError("the alarms' widths or rate cannot be meant")
@@ -193,7 +195,9 @@ class Alarms:
             np.full((self.memory, *shape), _LEAST),
             np.zeros(shape),
             np.ones(shape),
-            *(0, 0, 0.0, 0),
+            np.zeros(channels),
+            np.zeros(channels),
+            *(0, 0),
         )
         logs = np.empty((len(errors), *shape))
         for row, (error, value) in enumerate(zip(errors, values, strict=True)):
@@ -243,15 +247,18 @@ class Alarms:
         # everything watched has its chance of a false alarm
         rarity = float(beyond.max()) - math.log(beyond.size * extremes / state.blocks)
         score = -math.expm1(-max(rarity, 0.0))
-        fresh = rarity > (state.held + _MORE if state.quiet else 0.0)
-        alarms = fresh and score >= self.threshold
-        changed: dict[str, Any] = {
-            "largest": np.maximum(state.largest, logs),
-            "position": state.position + 1,
-            "quiet": self.quiet if alarms else max(0, state.quiet - 1),
-            "held": rarity if alarms else state.held,
-        }
-        state = dataclasses.replace(state, **changed)
+        held, quiet = state.held, np.maximum(state.quiet - 1, 0.0)
+        fresh = bool(rarity > (held[channel] + _MORE if state.quiet[channel] else 0.0))
+        if fresh and score >= self.threshold:
+            one = np.arange(len(held)) == channel
+            held, quiet = np.where(one, rarity, held), np.where(one, float(self.quiet), quiet)
+        state = dataclasses.replace(
+            state,
+            largest=np.maximum(state.largest, logs),
+            position=state.position + 1,
+            held=held,
+            quiet=quiet,
+        )
         if state.position == self.block:
             state = self._close_block(state)
         return state, Verdict(score, channel, fresh)

@@ -33,6 +33,9 @@ _LEVEL_RATE = 1 / 64
 _LEAST_CHANGE = 0.01
 """The usual change of a channel, in units of its deviation, at the least."""
 
+_FARTHEST = 300.0
+"""Scaled value beyond which none is told apart, so that numbers stay finite."""
+
 _LONGEST_GAP = 64
 """Steps that a gap is filled with at the most; longer ones have made the network forget anyway."""
 
@@ -189,7 +192,7 @@ class Channels:
 
     def unscaled(self, scaled: Floats) -> Floats:
         """Values in their own units, shape (S, C)."""
-        return self.level + self.scale * np.sinh(scaled)
+        return self.level + self.scale * np.sinh(np.clip(scaled, -_FARTHEST, _FARTHEST))
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -84,8 +84,8 @@ def classify(
     label
         Column of the class, constant in a case. A .ts file has no columns.
     group
-        Of series: column of whom or what a case comes from, constant in a case; cases of one group are never
-        on both sides of a validation.
+        Of series: column of whom or what a case comes from, constant in a case; cases of one group
+        are never on both sides of a validation.
     id
         Of series: column that tells cases apart; unique_id.
     time

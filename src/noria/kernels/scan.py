@@ -237,9 +237,9 @@ def scan_backward(saved: Saved, grad_y: Array, grad_state: Sequence[Array]) -> G
         dense(f"grad_state {name}", array, dtype, ("B", batch), ("H", hidden))
         for name, array in zip(STATES[saved.cell], grad_state, strict=True)
     ]
-    cell, recurrence, *arguments = saved
+    rest: tuple[Any, ...] = saved[2:]
     x, weight_ih, weight_hh, bias_ih, bias_hh, h, c = _SCAN_BACKWARD[dtype](
-        CELLS[cell], RECURRENCES[recurrence], *arguments, grad_y, grad_state
+        CELLS[saved.cell], RECURRENCES[saved.recurrence], *rest, grad_y, grad_state
     )
     return Gradients(
         x=x,

@@ -12,6 +12,8 @@ BIN := $(VENV)/bin
 TOOLS := $(VENV)/.tools
 INSTALLED := $(VENV)/.installed
 SANITIZED := build/sanitize
+HOST := build/host
+ARM := build/aarch64
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # -c does not reach a package that pip builds in isolation; this does.
@@ -21,7 +23,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq -c constraints.txt
 NATIVE_SOURCES := $(shell find native -type f)
 CPP_FILES = $(shell find native tests/native -name '*.h' -o -name '*.cpp')
 
-.PHONY: help setup demo test test-native test-all check format bench docs clean
+.PHONY: help setup demo test test-native test-arm test-all check format bench docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +52,17 @@ test-native: $(INSTALLED)  ## the C++ tests under AddressSanitizer and UBSan
 	$(BIN)/cmake --build $(SANITIZED) --parallel
 	$(BIN)/ctest --test-dir $(SANITIZED) --output-on-failure --no-tests=error
 
+# Debian: apt-get install g++-aarch64-linux-gnu qemu-user-static
+test-arm: $(INSTALLED)  ## the C++ tests on an emulated ARM machine, whose bits must be this one's
+	$(BIN)/cmake -S . -B $(ARM) -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+	  -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DCMAKE_EXE_LINKER_FLAGS=-static \
+	  -DNORIA_BUILD_PYTHON=OFF -DNORIA_BUILD_TESTS=ON -DNORIA_WERROR=ON
+	$(BIN)/cmake --build $(ARM) --parallel
+	qemu-aarch64-static $(ARM)/noria_tests
+	$(BIN)/cmake -S . -B $(HOST) -DNORIA_BUILD_PYTHON=OFF -DNORIA_BUILD_TESTS=ON -DNORIA_WERROR=ON
+	$(BIN)/cmake --build $(HOST) --parallel --target noria_bits
+	diff <(qemu-aarch64-static $(ARM)/noria_bits) <($(HOST)/noria_bits)
+
 test-all: test-native  ## the same with the long tests
 	$(BIN)/python -m pytest -m ""
 
@@ -72,5 +85,5 @@ docs: $(INSTALLED)  ## build the documentation into docs/_build/html; a warning 
 	$(BIN)/sphinx-build -E -W --keep-going -q -b html docs docs/_build/html
 
 clean:  ## remove what the other targets made, .venv excepted
-	rm -rf build dist docs/_build demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build dist docs/_build demo-output novel-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find src tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +

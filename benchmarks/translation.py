@@ -22,7 +22,14 @@ from noria.features.text import read_lines
 GOALS = {"bleu": 28.3, "aim": 34.0, "greedy sentences/s": 200}
 
 
-def score(folder: Path, seed: int, steps: int | None, fnn: bool, model: Path | None) -> dict:
+def score(
+    folder: Path,
+    seed: int,
+    steps: int | None,
+    fnn: bool,
+    model: Path | None,
+    checkpoint: Path | None,
+) -> dict:
     def files(part: str) -> tuple[Path, Path]:
         return folder / f"{part}.de.gz", folder / f"{part}.en.gz"
 
@@ -30,7 +37,12 @@ def score(folder: Path, seed: int, steps: int | None, fnn: bool, model: Path | N
     baselines = ("fnn", "lexicon") if fnn else ("lexicon",)
     translator = Translator(steps=steps, baselines=baselines, seed=seed)
     translator.fit(
-        *files("train"), validation=files("val"), test=files("test_2016_flickr"), progress=True
+        *files("train"),
+        validation=files("val"),
+        test=files("test_2016_flickr"),
+        checkpoint=checkpoint and checkpoint.with_name(f"{checkpoint.name}-{seed}"),
+        resume=checkpoint is not None,
+        progress=True,
     )
     seconds, cpu_seconds = time.monotonic() - started, time.process_time() - cpu
     if model is not None:
@@ -45,6 +57,8 @@ def score(folder: Path, seed: int, steps: int | None, fnn: bool, model: Path | N
         "seed": seed,
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
+        "training_seconds": translator.network_.history.seconds,
+        "best_step": translator.network_.history.best_step,
         "parameters": own.parameters,
         "history": translator.network_.history.validation,
         "metrics": own.metrics(),
@@ -61,13 +75,23 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--steps", type=int)
     parser.add_argument("--no-fnn", action="store_true", help="leave the feed-forward rival out")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="keep the trainings' states here, and go on from them"
+    )
     parser.add_argument("--model", type=Path, help="keep the last model here")
     parser.add_argument("--output", type=Path, default=Path("translation.json"))
     options = parser.parse_args()
     results = []
     for seed in options.seeds:
         results.append(
-            score(options.folder, seed, options.steps, not options.no_fnn, options.model)
+            score(
+                options.folder,
+                seed,
+                options.steps,
+                not options.no_fnn,
+                options.model,
+                options.checkpoint,
+            )
         )
         print(json.dumps(results[-1]), flush=True)
     machine = {

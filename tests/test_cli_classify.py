@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from noria import SequenceClassifier
+from noria import SequenceClassifier, TextClassifier
 from noria.cli import main
 from noria.cli.fit_classify import classify
 from noria.runtime import read_model
@@ -208,11 +208,20 @@ def test_info_and_report(here: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert words in page
 
 
-def test_every_setting_has_a_flag_of_the_same_default() -> None:
+def test_every_setting_has_a_flag_that_leaves_it_as_it_is() -> None:
     flags = inspect.signature(classify).parameters
-    for name, parameter in inspect.signature(SequenceClassifier).parameters.items():
-        if name != "baselines":
-            assert flags[name].default == parameter.default, name
-    for name, parameter in inspect.signature(SequenceClassifier.fit).parameters.items():
-        if name not in ("self", "X", "y", "value", "checkpoint", "progress"):
-            assert flags[name].default == parameter.default, name
+    for task in (SequenceClassifier, TextClassifier):
+        names = [*inspect.signature(task).parameters, *inspect.signature(task.fit).parameters]
+        for name in set(names) - {"self", "X", "y", "label", "resume", "checkpoint", "progress"}:
+            assert flags[name].default is None, name
+
+
+def test_a_flag_of_the_other_classifier_is_refused(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = result(capsys, fit("good.ts", "--tokens", "word"))
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--tokens is of no use to a classifier of series; --text COLUMN makes it" in err
+    code, _, err = result(capsys, fit("good.csv", "--text", "label", "--word-dropout", "0.1"))
+    assert code == 2
+    assert "--channels is of no use to a classifier of texts" in err

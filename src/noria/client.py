@@ -12,12 +12,12 @@ import base64
 import itertools
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
-from noria.errors import MissingExtraError, ServerError
+from noria.errors import DataError, MissingExtraError, ServerError
 
 try:
     import httpx
@@ -33,6 +33,12 @@ __all__ = ["AsyncClient", "AsyncStream", "Client", "SavedState", "Stream"]
 
 _AT_ONCE = 256
 """Events of one stream under way at a time: the server keeps the answers to as many."""
+
+_LONGEST = 1 << 20
+"""Bytes of a message: what a server takes."""
+
+_AROUND = 256
+"""Bytes at the most that seq and stream add to an event."""
 
 _RETRY = {429, 502, 503, 504, 507}
 _LONGEST_PAUSE_S = 1.0
@@ -95,8 +101,7 @@ class Client:
         """
         return Stream(self, _path(model, name))
 
-    def _request(self, method: str, path: str, content: Any = None) -> httpx.Response:
-        data = None if content is None else orjson.dumps(content)
+    def _request(self, method: str, path: str, data: bytes | None = None) -> httpx.Response:
         for pause_s in _pauses(self._timeout_s):
             try:
                 response = self._http.request(method, path, content=data)
@@ -148,11 +153,13 @@ class Stream:
             The answer, such as {"seq": 1, "y": [...]}.
 
         Raises:
+            DataError: if the event is no JSON object, or has a seq of its own.
             ServerError: if the event is refused; it does not count then, and the next one takes its
                 place. Or if the server was out of reach for too long: whether the event counts
                 is not known then, and `seq` tells when the server is back.
         """
-        return self._send({"seq": self.seq + 1, **event}, 1)  # type: ignore[no-any-return]
+        message = _numbered(_encode(event), self.seq + 1)
+        return self._send(message, 1)  # type: ignore[no-any-return]
 
     def send_many(self, events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Send events, at most 256 in one message.
@@ -164,14 +171,13 @@ class Stream:
             The answers.
 
         Raises:
+            DataError: as `send`; nothing was sent then.
             ServerError: as `send`; of a message with a refused event none counts, of those before
                 it all.
         """
         answers: list[dict[str, Any]] = []
-        for some in _pieces(events):
-            first = self.seq + 1
-            numbered = [{"seq": seq, **event} for seq, event in enumerate(some, first)]
-            answers += self._send(numbered, len(some))
+        for some in _pieces([_encode(event) for event in events]):
+            answers += self._send(_numbered_list(some, self.seq + 1), len(some))
         return answers
 
     def state(self) -> SavedState:
@@ -189,7 +195,8 @@ class Stream:
             ServerError: if it is damaged or belongs to another model, or the server refuses.
         """
         self._seq = None
-        self._client._request("PUT", f"{self._path}/state", _plain_state(state))
+        data = orjson.dumps(_plain_state(state))
+        self._client._request("PUT", f"{self._path}/state", data)
 
     def hidden(self) -> dict[str, list[float]]:
         """What the network remembers, by layer and state, such as "layers.0.h": H numbers.
@@ -211,7 +218,7 @@ class Stream:
     def _get(self, part: str = "") -> dict[str, Any]:
         return dict(orjson.loads(self._client._request("GET", self._path + part).content))
 
-    def _send(self, message: Any, count: int) -> Any:
+    def _send(self, message: bytes, count: int) -> Any:
         before = self.seq
         try:
             response = self._client._request("POST", f"{self._path}/events", message)
@@ -244,20 +251,21 @@ class AsyncClient:
         scheme = "wss" if parts.scheme == "https" else "ws"
         self._url = f"{scheme}://{parts.netloc}/v1/models/{quote(model)}/events"
         self._token = token
-        self._http_url = url
+        self._asking = Client(url, token=token, timeout_s=timeout_s)
         self._streams: dict[str, AsyncStream] = {}
         self._outbox: deque[tuple[AsyncStream, _Entry]] = deque()
         self._wake = asyncio.Event()
         self._failure: ServerError | None = None
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._live())
+        self._task = asyncio.create_task(self._run())
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         self._fail(ServerError("the client was closed before the answer came"))
+        self._asking.close()
 
     async def stream(self, name: str) -> AsyncStream:
         """A stream, which begins with its first event if the server does not have it.
@@ -271,12 +279,20 @@ class AsyncClient:
         return self._streams[name]
 
     def _ask_seq(self, name: str) -> int:
-        with Client(self._http_url, token=self._token, timeout_s=self._timeout_s) as client:
-            return client.stream(self._model, name).seq
+        return self._asking.stream(self._model, name).seq
 
     def _enqueue(self, stream: AsyncStream, entry: _Entry) -> None:
         self._outbox.append((stream, entry))
         self._wake.set()
+
+    async def _run(self) -> None:
+        try:
+            await self._live()
+        except ServerError as error:
+            self._fail(error)
+        except Exception as error:
+            self._fail(ServerError(f"the client failed: {error!r}"))
+            raise
 
     async def _live(self) -> None:
         """Be connected, again and again."""
@@ -316,8 +332,12 @@ class AsyncClient:
             async for message in socket:
                 reply = orjson.loads(message)
                 items = reply if isinstance(reply, list) else [reply]
-                stream = self._streams[items[0]["stream"]]
-                stream._receive(items, single=not isinstance(reply, list))
+                if "stream" not in items[0]:
+                    problem = items[0].get("problem", {})
+                    raise _error(problem, problem.get("status", 0))
+                if items[0]["stream"] in self._streams:  # it may have been given up
+                    stream = self._streams[items[0]["stream"]]
+                    stream._receive(items, single=not isinstance(reply, list))
         finally:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
@@ -328,11 +348,12 @@ class AsyncClient:
             self._wake.clear()
             while self._outbox:
                 stream, entry = self._outbox.popleft()
-                await socket.send(entry.message(stream.name), text=True)
+                if not entry.future.done():
+                    await socket.send(entry.message(stream.name), text=True)
 
     def _fail(self, error: ServerError) -> None:
         self._failure = error
-        for stream in self._streams.values():
+        for stream in list(self._streams.values()):
             stream._fail(error)
 
 
@@ -341,16 +362,14 @@ class _Entry:
     """A message that has no answer yet."""
 
     first: int
-    events: Sequence[dict[str, Any]]
+    events: Sequence[bytes]
     single: bool
     future: asyncio.Future[list[dict[str, Any]]]
 
     def message(self, stream: str) -> bytes:
-        numbered = [
-            {"stream": stream, "seq": seq, **event}
-            for seq, event in enumerate(self.events, self.first)
-        ]
-        return orjson.dumps(numbered[0] if self.single else numbered)
+        if self.single:
+            return _numbered(self.events[0], self.first, stream)
+        return _numbered_list(self.events, self.first, stream)
 
 
 class AsyncStream:
@@ -369,6 +388,7 @@ class AsyncStream:
         self._under_way = 0
         self._room = asyncio.Event()
         self._pauses: Iterator[float | None] | None = None
+        self._failure: ServerError | None = None
 
     async def send(self, event: dict[str, Any]) -> dict[str, Any]:
         """Send an event; several calls at a time go out in the order they were made.
@@ -380,11 +400,13 @@ class AsyncStream:
             The answer, such as {"stream": "a", "seq": 1, "y": [...]}.
 
         Raises:
+            DataError: if the event is no JSON object, or has a seq or stream of its own.
             ServerError: if the event is refused; it does not count then, and the next one takes its
-                place. Or if the server was out of reach for too long: whether the event counts is
-                not known then.
+                place. Or if the server was out of reach for too long, or the stream was deleted or
+                set back: whether the event counts is not known then, and `AsyncClient.stream`
+                asks anew.
         """
-        return (await self._send([event], single=True))[0]
+        return (await self._send([_encode(event)], single=True))[0]
 
     async def send_many(self, events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Send events, at most 256 in one message.
@@ -396,19 +418,20 @@ class AsyncStream:
             The answers.
 
         Raises:
+            DataError: as `send`; nothing was sent then.
             ServerError: as `send`; of a message with a refused event none counts.
         """
-        parts = [self._send(some, single=False) for some in _pieces(events)]
+        encoded = [_encode(event) for event in events]
+        parts = [self._send(some, single=False) for some in _pieces(encoded)]
         return list(itertools.chain.from_iterable(await asyncio.gather(*parts)))
 
-    async def _send(
-        self, events: Sequence[dict[str, Any]], *, single: bool
-    ) -> list[dict[str, Any]]:
+    async def _send(self, events: Sequence[bytes], *, single: bool) -> list[dict[str, Any]]:
         while self._entries and self._under_way + len(events) > _AT_ONCE:
             self._room.clear()
             await self._room.wait()
-        if self._client._failure is not None:
-            raise self._client._failure
+        failure = self._client._failure or self._failure
+        if failure is not None:
+            raise failure
         future: asyncio.Future[list[dict[str, Any]]] = asyncio.get_running_loop().create_future()
         entry = _Entry(self.seq + self._under_way + 1, events, single, future)
         self._entries.append(entry)
@@ -439,6 +462,9 @@ class AsyncStream:
         if _worth_a_retry(error):
             if index == 0:
                 self._retry(error)
+        elif error.kind == "answer-forgotten":
+            self._take(index).future.set_exception(error)  # the events were taken all the same
+            self.seq += len(items)
         elif error.kind != "sequence-gap":
             self._take(index).future.set_exception(error)
             self._resend(index)
@@ -471,6 +497,9 @@ class AsyncStream:
                 self._client._enqueue(self, entry)
 
     def _fail(self, error: ServerError) -> None:
+        """Give up: where the stream stands is to be asked anew."""
+        self._client._streams.pop(self.name, None)
+        self._failure = error
         while self._entries:
             entry = self._take(0)
             if not entry.future.done():
@@ -493,9 +522,46 @@ def _pauses(timeout_s: float) -> Iterator[float | None]:
         yield pause_s if time.monotonic() + pause_s < end_s else None
 
 
-def _pieces(events: Sequence[dict[str, Any]]) -> Iterator[Sequence[dict[str, Any]]]:
-    for start in range(0, len(events), _AT_ONCE):
-        yield events[start : start + _AT_ONCE]
+def _encode(event: Any) -> bytes:
+    """An event as JSON; numpy's arrays and numbers are taken too."""
+    if not isinstance(event, Mapping) or not event.keys().isdisjoint(("seq", "stream")):
+        raise DataError("an event is a dictionary without seq and stream: the client adds them")
+    try:
+        data = orjson.dumps(dict(event), option=orjson.OPT_SERIALIZE_NUMPY)
+    except TypeError as error:
+        raise DataError(f"an event must be plain JSON values: {error}") from None
+    if len(data) > _LONGEST // 2:
+        raise DataError(f"an event of {len(data):,} bytes is more than a server takes")
+    return data
+
+
+def _numbered(event: bytes, seq: int, stream: str | None = None) -> bytes:
+    """An encoded event with its seq, and the name of its stream, if it is to have one."""
+    head = (
+        b'{"seq":%d' % seq
+        if stream is None
+        else b'{"stream":"%s","seq":%d' % (stream.encode(), seq)
+    )
+    return head + b"}" if event == b"{}" else head + b"," + event[1:]
+
+
+def _numbered_list(events: Sequence[bytes], first: int, stream: str | None = None) -> bytes:
+    return b"[" + b",".join(_numbered(e, seq, stream) for seq, e in enumerate(events, first)) + b"]"
+
+
+def _pieces(events: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """Events as messages that a server takes."""
+    some: list[bytes] = []
+    size = 0
+    for event in events:
+        length = len(event) + _AROUND
+        if some and (len(some) == _AT_ONCE or size + length > _LONGEST):
+            yield some
+            some, size = [], 0
+        some.append(event)
+        size += length
+    if some:
+        yield some
 
 
 def _body(body: bytes | bytearray | None) -> dict[str, Any]:
@@ -517,6 +583,8 @@ def _error(document: dict[str, Any], status: int) -> ServerError:
 
 
 def _worth_a_retry(error: ServerError) -> bool:
+    if error.kind == "too-many-streams":
+        return False
     return error.kind == "stream-moved" or error.status in _RETRY
 
 

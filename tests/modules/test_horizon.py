@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from noria.modules.horizon import HorizonHead, pinball_loss
+from noria.runtime.distribution import Distribution
 from noria.training.metrics import pinball
 
 R, H, K, C, F = 3, 6, 4, 5, 2
@@ -16,7 +17,7 @@ QUANTILES = (0.1, 0.5, 0.9)
 @pytest.fixture
 def head() -> HorizonHead:
     torch.manual_seed(0)
-    return HorizonHead(H, K, F, C, QUANTILES)
+    return HorizonHead(H, K, F, C, Distribution("quantiles", QUANTILES))
 
 
 def inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

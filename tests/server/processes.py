@@ -13,9 +13,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+_WITH_LIMITS = """
+from noria import cli, server
+server.Limits = lambda: server.limits.Limits(**{limits})
+cli.main()
+"""
+
 
 class ServerProcess:
     """A running `noria serve` on a port of loopback, a free one if it is 0.
+
+    Args:
+        arguments: Of the command.
+        port: Where to listen.
+        limits: Of the server, where they are not the default ones.
+        environment: Variables besides those of the tests.
 
     Attributes:
         process: The process.
@@ -24,8 +36,15 @@ class ServerProcess:
         errors: What else it has written.
     """
 
-    def __init__(self, *arguments: str | Path, port: int = 0, **environment: str) -> None:
-        command = [sys.executable, "-m", "noria", "serve", "--port", str(port)]
+    def __init__(
+        self,
+        *arguments: str | Path,
+        port: int = 0,
+        limits: dict[str, float] | None = None,
+        **environment: str,
+    ) -> None:
+        start = ["-c", _WITH_LIMITS.format(limits=limits)] if limits else ["-m", "noria"]
+        command = [sys.executable, *start, "serve", "--port", str(port)]
         self.process = subprocess.Popen(
             command + [str(argument) for argument in arguments],
             stderr=subprocess.PIPE,
@@ -72,9 +91,9 @@ class ServerProcess:
 
 
 @contextlib.contextmanager
-def serving(*arguments: str | Path, **environment: str) -> Iterator[ServerProcess]:
+def serving(*arguments: str | Path, **how: Any) -> Iterator[ServerProcess]:
     """A server that ends with the block."""
-    server = ServerProcess(*arguments, **environment)
+    server = ServerProcess(*arguments, **how)
     try:
         yield server
     finally:

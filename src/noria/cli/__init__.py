@@ -22,6 +22,7 @@ from noria.cli.fit_classify import classify
 from noria.cli.fit_detect import detect
 from noria.cli.fit_forecast import forecast
 from noria.cli.fit_language import language
+from noria.cli.fit_tag import tag
 from noria.cli.fit_translate import translate
 from noria.cli.generate import generate
 from noria.cli.models import ask, load_model
@@ -50,6 +51,7 @@ fit_app = App(name="fit", help="Train a model on your data.")
 app.command(fit_app)
 fit_app.command(forecast)
 fit_app.command(classify)
+fit_app.command(tag)
 fit_app.command(language)
 fit_app.command(translate)
 app.command(generate)
@@ -86,17 +88,18 @@ def predict(
     horizon: int | None = None,
     level: Level = None,
     n_best: int | None = None,
+    explain: Flag = False,
     json: Json = False,
 ) -> None:
-    """Say what comes next, of which class it is, what is not normal, or what it is translated.
+    """Say what comes next, of which class it is, which tags, what is not normal, the translation.
 
     Parameters
     ----------
     model
         Model file.
     data
-        The data to go on from, to classify or to watch, with the columns the model was trained on;
-        or text to translate, a sentence a line.
+        The data to go on from, to classify, tag or watch, with the columns the model was trained
+        on; or text to translate, a sentence a line.
     output
         A .csv or .parquet file to write; standard output if left out.
     horizon
@@ -106,6 +109,8 @@ def predict(
         alone.
     n_best
         Translations of each sentence, the best first. Of a translator alone.
+    explain
+        Tell which words decided. Of a classifier of texts alone.
     json
         Print one JSON object a line.
     """
@@ -120,7 +125,13 @@ def predict(
     if not names:
         raise UsageError(f"a model for {task} does not predict: noria generate writes with it")
     frame = ask(
-        task, getattr(estimator, names[0]), data, horizon=horizon, levels=levels, n_best=n_best
+        task,
+        getattr(estimator, names[0]),
+        data,
+        horizon=horizon,
+        levels=levels,
+        n_best=n_best,
+        explain=explain or None,
     )
     if output is None:
         sys.stdout.write(frame.write_ndjson() if json else frame.write_csv(datetime_format=_STAMP))
@@ -197,7 +208,7 @@ def info(model: Path, /, *, json: Json = False) -> None:
     from noria.runtime import read_model
 
     file = read_model(model)
-    long = ("exhibits", "tokenizer")
+    long = ("exhibits", "tokenizer", "encoder")
     document = {key: value for key, value in file.document.items() if key not in long}
     if json:
         print(jsonlib.dumps({"sha256": file.sha256, **document}))

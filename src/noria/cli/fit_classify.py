@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from noria.cli.arguments import Baselines, Flag, Json, Names, Output, check_output, split_list
 from noria.cli.fitting import fit_and_save
 from noria.cli.models import task_class
+from noria.errors import UsageError
 
 __all__ = ["classify"]
 
@@ -22,42 +24,59 @@ def classify(
     test: Path | None = None,
     label: str = "label",
     group: str | None = None,
-    id: str = "unique_id",  # noqa: A002
-    time: str = "ds",
+    id: str | None = None,  # noqa: A002
+    time: str | None = None,
     value: Names = None,
-    cell: str = "lstm",
-    hidden_size: int = 64,
-    num_layers: int = 1,
-    feedback: str = "direct+lateral",
-    bidirectional: Annotated[bool, Parameter(negative="--one-way")] = True,
+    text: str | None = None,
+    label_separator: str | None = None,
+    encoding: str | None = None,
+    tokens: str | None = None,
+    vocabulary_size: int | None = None,
+    min_count: int | None = None,
+    lower_case: Annotated[bool | None, Parameter(negative="--keep-case")] = None,
+    buckets: int | None = None,
+    max_length: int | None = None,
+    embedding_size: int | None = None,
+    vectors: Path | None = None,
+    cell: str | None = None,
+    hidden_size: int | None = None,
+    num_layers: int | None = None,
+    feedback: str | None = None,
+    bidirectional: Annotated[bool | None, Parameter(negative="--one-way")] = None,
     convolutions: int | None = None,
-    channels: int = 64,
-    kernel_size: int = 7,
-    pooling: str = "mean_max",
-    dropout: float = 0.3,
-    recurrent_dropout: float = 0.0,
-    augmentation: float = 0.1,
-    label_smoothing: float = 0.0,
+    channels: int | None = None,
+    kernel_size: int | None = None,
+    pooling: str | None = None,
+    dropout: float | None = None,
+    recurrent_dropout: float | None = None,
+    embedding_dropout: float | None = None,
+    word_dropout: float | None = None,
+    augmentation: float | None = None,
+    label_smoothing: float | None = None,
     class_weight: Literal["balanced"] | None = None,
-    members: int = 5,
-    batch_size: int = 16,
+    members: int | None = None,
+    batch_size: int | None = None,
     steps: int | None = None,
-    learning_rate: float = 3e-3,
-    weight_decay: float = 1e-2,
-    patience: int = 10,
+    learning_rate: float | None = None,
+    weight_decay: float | None = None,
+    patience: int | None = None,
     baselines: Baselines = None,
-    seed: int = 0,
-    checkpoint_every: int = 200,
+    seed: int | None = None,
+    checkpoint_every: int | None = None,
     resume: Flag = False,
     log_dir: Path | None = None,
     json: Json = False,
 ) -> None:
-    """Train a classifier of whole series and compare it with its rivals.
+    """Train a classifier of whole series, or of texts, and compare it with its rivals.
+
+    With --text it is a classifier of texts. A flag that is left out takes the value that suits the
+    one or the other; one that is of no use is refused.
 
     Parameters
     ----------
     data
-        A .ts file, or a CSV or Parquet file with a row for each case and time step.
+        A .ts file, or a CSV or Parquet file with a row for each case and time step; of texts, a
+        .csv, .tsv, .jsonl or .parquet file with a row for each.
     output
         Where to write the model file.
     test
@@ -65,61 +84,90 @@ def classify(
     label
         Column of the class, constant in a case. A .ts file has no columns.
     group
-        Column of whom or what a case comes from, constant in a case; cases of one group are never
-        on both sides of a validation.
+        Of series: column of whom or what a case comes from, constant in a case; cases of one group
+        are never on both sides of a validation.
     id
-        Column that tells cases apart.
+        Of series: column that tells cases apart; unique_id.
     time
-        Column of timestamps or step numbers.
+        Of series: column of timestamps or step numbers; ds.
     value
-        Columns of the channels, separated by commas; the column value if left out.
+        Of series: columns of the channels, separated by commas; value.
+    text
+        Column of the texts.
+    label_separator
+        Of texts: what stands between several labels of a text; each has one if left out.
+    encoding
+        Of texts: encoding of the files; utf-8.
+    tokens
+        Of texts: word, space, bpe, unigram, character or byte; word.
+    vocabulary_size
+        Of texts: different words at the most; 30000.
+    min_count
+        Of texts: how often a word must occur to be known; 1.
+    lower_case
+        Of texts: take capitals for small letters; yes.
+    buckets
+        Of texts: buckets for the character n-grams of words, 0 for none; 20000.
+    max_length
+        Of texts: words of a text that are looked at, at the most; 400.
+    embedding_size
+        Of texts: numbers that stand for a word; 64.
+    vectors
+        Of texts: file of word vectors to begin with, word2vec's or GloVe's text or safetensors.
     cell
-        lstm, gru, rnn_tanh or rnn_relu.
+        lstm, gru, rnn_tanh or rnn_relu; lstm for series, gru for texts.
     hidden_size
-        Neurons of a layer, in each direction.
+        Neurons of a layer, in each direction; 64 for series, 32 for texts.
     num_layers
-        Layers.
+        Layers; 1.
     feedback
-        none, direct, lateral, indirect, full, or a sum of them with +.
+        none, direct, lateral, indirect, full, or a sum of them with +; direct+lateral.
     bidirectional
-        Run in both directions of time; indirect and full feedback need --one-way.
+        Run in both directions, as it does if left out; indirect and full feedback need --one-way.
     convolutions
-        Convolutions below the recurrent layers, 0 for none; 3 if left out, none for series shorter
-        than 64 steps.
+        Of series: convolutions below the recurrent layers, 0 for none; 3 if left out, none for
+        series shorter than 64 steps.
     channels
-        Width of the convolutions.
+        Of series: width of the convolutions; 64.
     kernel_size
-        Steps that one convolution sees, odd.
+        Of series: steps that one convolution sees, odd; 7.
     pooling
-        last, mean_max or attention.
+        last, mean_max or attention; mean_max.
     dropout
-        Probability of dropping a neuron's output on its way up.
+        Probability of dropping a neuron's output on its way up; 0.3 for series, 0.5 for texts.
     recurrent_dropout
-        Probability of dropping it on its way back.
+        Probability of dropping it on its way back; 0.
+    embedding_dropout
+        Of texts: probability of dropping a number of a word's vector; 0.3.
+    word_dropout
+        Of texts: probability of taking a word for an unknown one; 0.2.
     augmentation
-        How far training cases are cut, stretched, scaled and made noisy; 0 for not.
+        Of series: how far training cases are cut, stretched, scaled and made noisy, 0 for not; 0.1.
     label_smoothing
-        Share of the target's probability that all classes get alike.
+        Share of the target's probability that all classes get alike; 0.
     class_weight
         balanced makes rare classes count as much as common ones.
     members
-        Networks whose mean is the answer, each validated on another fold.
+        Networks whose mean is the answer, each validated on another fold; 5 for series, 3 for
+        texts.
     batch_size
-        Cases in a batch.
+        Cases in a batch; 16 for series, 50 for texts.
     steps
-        Training steps of a member at the most; 40 rounds, at least 600, if left out.
+        Training steps of a member at the most; if left out, of series 40 rounds, at least 600, of
+        texts 6 rounds, at least 300.
     learning_rate
-        Top of the learning rate's schedule.
+        Top of the learning rate's schedule; 0.003.
     weight_decay
-        Of AdamW.
+        Of AdamW; 0.01.
     patience
-        Validations without a better one before a member stops.
+        Validations without a better one before a member stops; 10 for series, 6 for texts.
     baselines
-        What to compare with, separated by commas: fnn, nearest_neighbour, logistic_regression.
+        What to compare with, separated by commas: fnn, and for series nearest_neighbour,
+        logistic_regression, for texts tfidf_logistic_regression; all of them.
     seed
-        Of everything random.
+        Of everything random; 0.
     checkpoint_every
-        Steps between two checkpoints.
+        Steps between two checkpoints; 200.
     resume
         Go on with a training that was interrupted or killed.
     log_dir
@@ -127,43 +175,20 @@ def classify(
     json
         Print one JSON object instead of a table.
     """
+    given: dict[str, Any] = {name: flag for name, flag in locals().items() if flag is not None}
+    for name in ("data", "output", "resume", "json"):
+        del given[name]
     check_output(output, data, *([] if test is None else [test]))
-    classifier = task_class("classify")(
-        cell=cell,
-        hidden_size=hidden_size,
-        num_layers=num_layers,
-        feedback=feedback,
-        bidirectional=bidirectional,
-        convolutions=convolutions,
-        channels=channels,
-        kernel_size=kernel_size,
-        pooling=pooling,
-        dropout=dropout,
-        recurrent_dropout=recurrent_dropout,
-        augmentation=augmentation,
-        label_smoothing=label_smoothing,
-        class_weight=class_weight,
-        members=members,
-        batch_size=batch_size,
-        steps=steps,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        patience=patience,
-        **({} if baselines is None else {"baselines": split_list(baselines)}),
-        checkpoint_every=checkpoint_every,
-        seed=seed,
-    )
-    fit_and_save(
-        classifier,
-        data,
-        output,
-        resume=resume,
-        json=json,
-        test=test,
-        label=label,
-        group=group,
-        id=id,
-        time=time,
-        **({} if value is None else {"value": split_list(value)}),
-        log_dir=log_dir,
-    )
+    for name in ("value", "baselines"):
+        if name in given:
+            given[name] = split_list(given[name])
+    task, kind = ("classify", "series") if text is None else ("classify_text", "texts")
+    estimator = task_class(task)
+    names = inspect.signature(estimator).parameters
+    own = {name: given.pop(name) for name in list(given) if name in names}
+    for name in given:
+        if name not in inspect.signature(estimator.fit).parameters:
+            flag = name.replace("_", "-")
+            hint = "; --text COLUMN makes it one of texts" if text is None else ""
+            raise UsageError(f"--{flag} is of no use to a classifier of {kind}{hint}")
+    fit_and_save(estimator(**own), data, output, resume=resume, json=json, **given)

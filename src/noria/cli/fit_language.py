@@ -44,6 +44,7 @@ def language(
     dropout: float = 0.0,
     embedding_dropout: float = 0.0,
     recurrent_dropout: float = 0.0,
+    weight_dropout: float = 0.0,
     activation_penalty: float = 0.0,
     temporal_penalty: float = 0.0,
     batch_size: int = 32,
@@ -109,6 +110,8 @@ def language(
         Probability of dropping a token of the vocabulary altogether.
     recurrent_dropout
         Probability of dropping a neuron's output on its way back.
+    weight_dropout
+        Probability of dropping a recurrent weight, for a whole stretch.
     activation_penalty
         Weight of the last layer's mean square (AR).
     temporal_penalty
@@ -166,6 +169,7 @@ def language(
         dropout=dropout,
         embedding_dropout=embedding_dropout,
         recurrent_dropout=recurrent_dropout,
+        weight_dropout=weight_dropout,
         activation_penalty=activation_penalty,
         temporal_penalty=temporal_penalty,
         batch_size=batch_size,

@@ -25,12 +25,12 @@ def translate(
     test: Names = None,
     encoding: str = "utf-8",
     tokens: str = "bpe",
-    vocabulary_size: int = 6000,
+    vocabulary_size: int = 5000,
     min_count: int = 1,
     lower_case: Flag = False,
-    cell: str = "lstm",
+    cell: str = "gru",
     embedding_size: int = 256,
-    hidden_size: int = 512,
+    hidden_size: int = 384,
     num_layers: int = 1,
     feedback: str = "direct+lateral",
     attention: str = "multiplicative",
@@ -41,7 +41,7 @@ def translate(
     label_smoothing: float = 0.1,
     batch_size: int = 64,
     steps: int | None = None,
-    learning_rate: float = 1e-3,
+    learning_rate: float = 2e-3,
     weight_decay: float = 1e-4,
     clip_norm: float = 1.0,
     average_after: int | None = None,
@@ -107,7 +107,7 @@ def translate(
     batch_size
         Pairs in a batch.
     steps
-        Training steps at the most; 12 rounds, at least 400, if left out.
+        Training steps at the most; 10 rounds, at least 400, if left out.
     learning_rate
         Top of the learning rate's schedule.
     weight_decay

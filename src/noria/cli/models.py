@@ -15,8 +15,10 @@ __all__ = ["ask", "load_model", "task_class"]
 _TASKS = {
     "forecast": ("noria.tasks.forecast", "Forecaster"),
     "classify": ("noria.tasks.classify", "SequenceClassifier"),
+    "classify_text": ("noria.tasks.classify_text", "TextClassifier"),
     "language": ("noria.tasks.language", "LanguageModel"),
     "translate": ("noria.tasks.translate", "Translator"),
+    "tag": ("noria.tasks.tag", "SequenceTagger"),
     "detect": ("noria.tasks.detect", "AnomalyDetector"),
 }
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from noria.training.comparison import Comparison
     from noria.training.detection_scores import DetectionComparison
     from noria.training.language_scores import LanguageComparison
+    from noria.training.tag_scores import TagComparison
     from noria.training.translation import TranslationComparison
 
 __all__ = ["show_comparison"]
@@ -23,6 +24,7 @@ def show_comparison(
     | ClassComparison
     | DetectionComparison
     | LanguageComparison
+    | TagComparison
     | TranslationComparison
     | None,
     json: bool,
@@ -57,11 +59,14 @@ def show_comparison(
     from noria.training.comparison import Comparison
     from noria.training.detection_scores import DetectionComparison
     from noria.training.language_scores import LanguageComparison
+    from noria.training.tag_scores import TagComparison
 
     if isinstance(comparison, ClassComparison):
         table = _classes(comparison)
     elif isinstance(comparison, DetectionComparison):
         table = _detections(comparison)
+    elif isinstance(comparison, TagComparison):
+        table = _tags(comparison)
     elif isinstance(comparison, LanguageComparison):
         table = _languages(comparison)
     elif isinstance(comparison, Comparison):
@@ -102,6 +107,21 @@ def _classes(comparison: ClassComparison) -> Table:
             f"{100 * score.accuracy:.2f}",
             f"{score.macro_f1:.4f}",
             "" if score.log_loss != score.log_loss else f"{score.log_loss:.4f}",
+            "" if score.parameters is None else str(score.parameters),
+            f"{score.seconds:.1f}",
+        )
+    return table
+
+
+def _tags(comparison: TagComparison) -> Table:
+    title = f"{comparison.words} words of {comparison.sentences} held-out sentences"
+    names = list(comparison.scores[0].metrics())
+    table = _table(title, [f"{'F1' if name == 'f1' else name} %" for name in names])
+    for score in comparison.scores:
+        figures = score.metrics()
+        table.add_row(
+            score.model,
+            *(f"{100 * figures[name]:.2f}" for name in names),
             "" if score.parameters is None else str(score.parameters),
             f"{score.seconds:.1f}",
         )

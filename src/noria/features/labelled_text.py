@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from noria.errors import DataError, UsageError
 from noria.features.text_table import read_text_table
 
-__all__ = ["LabelledTexts", "TextColumns", "indicator", "read_texts"]
+__all__ = ["LabelledTexts", "TextColumns", "classes_of", "indicator", "read_texts"]
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,27 @@ def _from_table(source: Any, columns: TextColumns, labelled: bool) -> LabelledTe
             index = int(np.argmax(labels == ""))
             raise table.error(index, columns.label, "the label is missing; fill it in")
     return LabelledTexts(texts, table.rows, labels, table.name)
+
+
+def classes_of(data: LabelledTexts) -> NDArray[Any]:
+    """The classes, sorted, shape (C,).
+
+    Args:
+        data: With labels.
+
+    Raises:
+        DataError: if there is nothing to tell apart.
+    """
+    assert data.labels is not None
+    if isinstance(data.labels, np.ndarray):
+        classes: NDArray[Any] = np.unique(data.labels)
+        if len(classes) < 2:
+            raise DataError(f"{data.name}: all texts have the label {str(classes[0])!r}")
+        return classes
+    names = sorted({label for labels in data.labels for label in labels})
+    if not names:
+        raise DataError(f"{data.name}: no text has a label")
+    return np.array(names)
 
 
 def indicator(data: LabelledTexts, classes: Sequence[Any]) -> NDArray[Any]:

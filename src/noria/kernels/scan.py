@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from noria.equations import Equations
 from noria.errors import KernelError, ShapeError
 from noria.kernels import _native
+from noria.kernels.compiling import missing_library
 
 __all__ = ["Gradients", "Saved", "Scan", "explain", "linear", "scan", "scan_backward"]
 
@@ -84,16 +86,23 @@ class Gradients:
 
 
 def explain(
-    cell: str, *, hidden_size: int, dtype: str, recurrence: str = "dense", device: str = "cpu"
+    cell: str | Equations,
+    *,
+    hidden_size: int,
+    dtype: str,
+    recurrence: str = "dense",
+    device: str = "cpu",
+    save: bool = True,
 ) -> str | None:
     """Say why the native core does not run a configuration.
 
     Args:
-        cell: "lstm", "gru", "rnn_tanh", "rnn_relu" or "linear".
+        cell: "lstm", "gru", "rnn_tanh", "rnn_relu" or "linear"; or the equations of another.
         hidden_size: H.
         dtype: "float32" or "float64".
         recurrence: "dense" (every neuron hears every neuron), "diagonal" (only itself) or "none".
         device: "cpu".
+        save: Whether gradients will be asked for.
 
     Returns:
         The reason in one sentence, or None when it runs.
@@ -102,8 +111,13 @@ def explain(
     >>> explain("lstm", hidden_size=64, dtype="float16")
     'The native core computes in float32 or float64, not float16.'
     """
-    if cell not in CELLS:
+    if isinstance(cell, str) and cell not in CELLS:
         return f"The native core has the cells {', '.join(CELLS)}, not {cell}."
+    if isinstance(cell, Equations) and (library := missing_library(save=save)):
+        return (
+            f"The native core compiles the equations of {cell.name} with {library}, which is not"
+            " installed: pip install 'noria[cells]'."
+        )
     if recurrence not in RECURRENCES:
         return f"The native core has the recurrences {', '.join(RECURRENCES)}, not {recurrence}."
     if dtype not in _SCAN:
@@ -270,6 +284,14 @@ def linear(x: Array, weight: Array, bias: Array | None) -> Array:
 
 
 _NOTHING = np.empty(0)
+
+
+def gates_of(cell: str | Equations) -> int:
+    return len(cell.gates) if isinstance(cell, Equations) else GATES.get(cell, 1)
+
+
+def states_of(cell: str | Equations) -> tuple[str, ...]:
+    return cell.states if isinstance(cell, Equations) else STATES[cell]
 
 
 def _arguments(saved: Saved, *more: Any) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 
 from noria.cells import make_cell
@@ -18,6 +19,8 @@ from noria.network import Network, NetworkState
 from noria.wiring import Wiring
 
 __all__ = ["LanguageModule", "LanguagePlan"]
+
+_NARROWER = 4  # each cluster of an adaptive softmax is so many times narrower than the one before
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +71,11 @@ class LanguagePlan:
                 f"cutoffs {', '.join(map(str, cutoffs))}: they must rise and stay below the"
                 f" vocabulary's {vocabulary_size} tokens"
             )
+        if hidden_size < _NARROWER ** len(cutoffs):
+            raise UsageError(
+                f"{len(cutoffs)} cutoffs need a hidden_size of at least"
+                f" {_NARROWER ** len(cutoffs)}: each rarer cluster has a fourth of the width"
+            )
         sizes = [hidden_size] * num_layers
         if tied:
             sizes[-1] = embedding_size
@@ -97,6 +105,7 @@ class LanguageModule(nn.Module):
             sequence (variational dropout).
         embedding_dropout: Probability of dropping a token of the vocabulary altogether.
         recurrent_dropout: On the recurrence.
+        weight_dropout: Probability of dropping a recurrent weight; one mask a call.
 
     Source: Merity et al. 2018 (AWD-LSTM); tied weights: Press & Wolf 2017, Inan et al. 2017;
     adaptive softmax: Grave et al. 2017; variational dropout: Gal & Ghahramani 2016.
@@ -109,11 +118,13 @@ class LanguageModule(nn.Module):
         dropout: float = 0.0,
         embedding_dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        weight_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.plan = plan
         self.dropout = dropout
         self.embedding_dropout = embedding_dropout
+        self.weight_dropout = weight_dropout
         self.embedding = nn.Embedding(plan.vocabulary_size, plan.embedding_size)
         if plan.tied:  # as the output's weights it had better begin small
             nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
@@ -125,7 +136,7 @@ class LanguageModule(nn.Module):
         self.adaptive: nn.AdaptiveLogSoftmaxWithLoss | None = None
         if plan.cutoffs:
             self.adaptive = nn.AdaptiveLogSoftmaxWithLoss(
-                width, plan.vocabulary_size, list(plan.cutoffs)
+                width, plan.vocabulary_size, list(plan.cutoffs), div_value=_NARROWER
             )
         else:
             self.output = nn.Linear(width, plan.vocabulary_size)
@@ -160,7 +171,9 @@ class LanguageModule(nn.Module):
             x = self._embed(seen).unfold(1, plan.window, 1).transpose(2, 3).flatten(2)
             hidden, _ = self.network(x)
         else:
-            hidden, state = self.network(self._embed(tokens), state)
+            hidden, state = functional_call(
+                self.network, self._dropped_weights(), (self._embed(tokens), state)
+            )
         assert state is not None
         return hidden, self._drop(hidden), state
 
@@ -186,6 +199,16 @@ class LanguageModule(nn.Module):
             kept = functional.dropout(x.new_ones(self.plan.vocabulary_size), self.embedding_dropout)
             x = x * kept[tokens][..., None]
         return self._drop(x)
+
+    def _dropped_weights(self) -> dict[str, Tensor]:
+        """The recurrent weights as this call takes them, by name; none where they stay."""
+        if not self.training or not self.weight_dropout:
+            return {}
+        return {
+            name: functional.dropout(weight, self.weight_dropout)
+            for name, weight in self.network.named_parameters()
+            if ".weight_hh." in name
+        }
 
     def _drop(self, x: Tensor) -> Tensor:
         """x (B, T, H) with one mask a sequence."""

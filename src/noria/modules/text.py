@@ -12,14 +12,12 @@ from torch.nn import functional
 
 from noria.cells import make_cell
 from noria.feedback import Feedback
+from noria.modules.embedding import WordEmbedding, feed_forward_wiring, side_by_side
 from noria.modules.pooling import PoolingHead, running_steps
 from noria.network import Network
 from noria.wiring import Wiring
 
-__all__ = ["TextModule", "TextPlan", "WordEmbedding"]
-
-_WORD_DEVIATION, _GRAM_DEVIATION = 0.1, 0.03  # of fresh embeddings
-_UNKNOWN = 1  # noria.features.tokens.Tokenizer.UNKNOWN
+__all__ = ["TextModule", "TextPlan"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,17 +57,26 @@ class TextPlan:
         feedback: Feedback,
         *,
         bidirectional: bool = False,
-        window: int = 1,
         pooling: str = "mean_max",
         multi_label: bool = False,
     ) -> TextPlan:
         """Wire the network for what its embeddings put out."""
         cells = [make_cell(cell, hidden_size)] * num_layers
-        width = window * embedding_size
-        wiring = Wiring.build(width, cells, feedback, bidirectional=bidirectional)
+        wiring = Wiring.build(embedding_size, cells, feedback, bidirectional=bidirectional)
         return cls(
-            wiring, classes, vocabulary_size, embedding_size, buckets, window, pooling, multi_label
+            wiring,
+            classes,
+            vocabulary_size,
+            embedding_size,
+            buckets,
+            pooling=pooling,
+            multi_label=multi_label,
         )
+
+    def feed_forward(self, hidden_size: int, window: int) -> TextPlan:
+        """The same, with plain neurons that carry nothing and see so many words at once."""
+        wiring = feed_forward_wiring(self.wiring, hidden_size, window)
+        return dataclasses.replace(self, wiring=wiring, window=window, pooling="mean_max")
 
     def module(self, **dropouts: float) -> TextModule:
         """A module with fresh weights; see `TextModule`."""
@@ -84,62 +91,6 @@ class TextPlan:
     def from_dict(cls, document: Mapping[str, Any]) -> TextPlan:
         """Read what `to_dict` wrote."""
         return cls(**{**document, "wiring": Wiring.from_dict(document["wiring"])})
-
-
-class WordEmbedding(nn.Module):
-    """A vector for each word: its own plus those of its n-grams, over the root of their number.
-
-    Args:
-        vocabulary_size: V.
-        embedding_size: E.
-        buckets: Of the n-grams; 0 for none.
-        word_dropout: Probability of taking a word for an unknown one without n-grams.
-
-    Source: the n-grams of fastText, Bojanowski et al. 2017.
-    """
-
-    def __init__(
-        self, vocabulary_size: int, embedding_size: int, buckets: int, word_dropout: float = 0.0
-    ) -> None:
-        super().__init__()
-        self.word_dropout = word_dropout
-        self.words = nn.Embedding(vocabulary_size, embedding_size, padding_idx=0)
-        nn.init.normal_(self.words.weight, 0.0, _WORD_DEVIATION)
-        self.grams = (
-            nn.EmbeddingBag(buckets + 1, embedding_size, mode="sum", padding_idx=0)
-            if buckets
-            else None
-        )
-        with torch.no_grad():
-            self.words.weight[0] = 0.0
-            if self.grams is not None:
-                nn.init.normal_(self.grams.weight, 0.0, _GRAM_DEVIATION)
-                self.grams.weight[0] = 0.0
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Embed.
-
-        Args:
-            x: Ids of the words, each followed by the buckets of its n-grams plus 1, 0 for none,
-                shape (B, T, 1 + G).
-
-        Returns:
-            Shape (B, T, E).
-        """
-        words, grams = x[:, :, 0], x[:, :, 1:]
-        dropped: Tensor | None = None
-        if self.training and self.word_dropout:
-            dropped = torch.rand(words.shape, device=words.device) < self.word_dropout
-            words = words.masked_fill(dropped & (words > 0), _UNKNOWN)
-        embedded: Tensor = self.words(words)
-        if self.grams is None:
-            return embedded
-        sums = self.grams(grams.flatten(0, 1)).view(embedded.shape)
-        sums = sums / (grams > 0).sum(dim=2, keepdim=True).clamp(min=1).sqrt()
-        if dropped is not None:
-            sums = sums.masked_fill(dropped[:, :, None], 0.0)
-        summed: Tensor = embedded + sums
-        return summed
 
 
 class TextModule(nn.Module):
@@ -211,7 +162,7 @@ class TextModule(nn.Module):
         """The network's output (B, T, H) and state, from vectors (B, T, E)."""
         embedded = functional.dropout(embedded, self.embedding_dropout, self.training)
         if self.plan.window > 1:
-            embedded = _side_by_side(embedded, self.plan.window)
+            embedded = side_by_side(embedded, self.plan.window)
         hidden, state = self.network(embedded, None, lengths)
         return hidden, state
 
@@ -228,10 +179,3 @@ class TextModule(nn.Module):
         """
         hidden, _ = self.scan(self.embedding(x), lengths)
         return self.pooling.attention(hidden, running_steps(lengths, x.shape[1]))[:, :, 0]
-
-
-def _side_by_side(x: Tensor, window: int) -> Tensor:
-    """Each step with its neighbours, (B, T, window · E), from (B, T, E); zeros past the ends."""
-    half = window // 2
-    padded = functional.pad(x, (0, 0, half, half))
-    return torch.cat([padded[:, k : k + x.shape[1]] for k in range(window)], dim=2)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from noria.errors import MissingExtraError, ModelFileError
 from noria.report.classify import classify_page
+from noria.report.classify_text import classify_text_page
 from noria.report.detect import detect_page
 from noria.report.forecast import forecast_page
 from noria.report.language import language_page
+from noria.report.tag import tag_page
 from noria.report.translate import translate_page
 from noria.runtime import read_model
 from noria.runtime.files import replace_file
@@ -18,8 +20,10 @@ __all__ = ["write_report"]
 _PAGES = {
     "forecast": forecast_page,
     "classify": classify_page,
+    "classify_text": classify_text_page,
     "detect": detect_page,
     "language": language_page,
+    "tag": tag_page,
     "translate": translate_page,
 }
 

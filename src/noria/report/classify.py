@@ -1,21 +1,23 @@
-"""The report on a classifier."""
+"""The report on a classifier of series, and what it shares with one of texts."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Mapping
 from typing import Any
 
+from noria.report.comparison import Column, add_comparison, add_confusion, costs
 from noria.report.drawing import draw_wiring
+from noria.report.learning import add_learning
 from noria.report.origin import add_origin
-from noria.report.page import Page, definitions, keys, note, paragraph, table
-from noria.report.pictures import PART_COLORS, draw_learning
-from noria.report.words import best_rows, count, figures, whole, words
+from noria.report.page import Page, definitions, note, paragraph
+from noria.report.words import count, figures, whole, words
 from noria.runtime import ModelFile
-from noria.training.class_scores import ClassComparison, ClassScore
+from noria.training.class_scores import ClassComparison
 
-__all__ = ["classify_page"]
+__all__ = ["LEFT_OUT", "add_classes", "classify_page"]
+
+LEFT_OUT = "Each member learned from all training {} but its own part, by which it was validated."
 
 _MODELS = {
     "network": "The recurrent networks of this file; the mean of what they say.",
@@ -37,8 +39,6 @@ _MEASURES = {
     "seconds": "the time to train the networks and to classify.",
 }
 
-_PARTS = {"network": "network", "fnn": "feed-forward rival"}
-
 _TRAINED_ON = {
     "shortest": "steps of the shortest",
     "longest": "steps of the longest",
@@ -59,12 +59,46 @@ def classify_page(file: ModelFile) -> Page:
     comparison = ClassComparison.from_dict(document["comparison"])
     page = Page(f"Classification into {count(len(comparison.classes), 'class', 'classes')}")
     _add_summary(page, file, comparison)
-    _add_comparison(page, comparison)
-    _add_confusion(page, comparison)
+    add_classes(page, comparison, "case", _MODELS)
     _add_network(page, document, file)
-    _add_learning(page, document)
+    add_learning(page, document["parts"], "the cross entropy", LEFT_OUT.format("cases"))
     _add_origin(page, file)
     return page
+
+
+def add_classes(
+    page: Page, comparison: ClassComparison, case: str, models: Mapping[str, str]
+) -> None:
+    """Add the comparison, and what is taken for what.
+
+    Args:
+        page: The page to add to.
+        comparison: Of classifiers.
+        case: What was classed.
+        models: What is behind the models' names.
+    """
+    scores = comparison.scores
+    columns: list[Column] = [
+        ("accuracy %", [f"{100 * score.accuracy:.2f}" for score in scores], 100.0),
+        ("macro F1", [f"{score.macro_f1:.4f}" for score in scores], 1.0),
+        ("log loss", figures([score.log_loss for score in scores]), 0.0),
+        *costs(scores),
+    ]
+    add_comparison(
+        page,
+        f"Every model classed the same {count(comparison.cases, case)}.",
+        [score.model for score in scores],
+        columns,
+        _MEASURES,
+        models,
+        comparison.notes,
+    )
+    add_confusion(
+        page,
+        "A row for each true class, a column for each class that the network found.",
+        comparison.classes,
+        comparison.confusion,
+    )
 
 
 def _add_summary(page: Page, file: ModelFile, comparison: ClassComparison) -> None:
@@ -88,71 +122,6 @@ def _add_summary(page: Page, file: ModelFile, comparison: ClassComparison) -> No
     )
 
 
-def _add_comparison(page: Page, comparison: ClassComparison) -> None:
-    scores = comparison.scores
-    columns = _columns(scores)
-    rows = [
-        [score.model, *(cells[row] for _, cells, _ in columns)] for row, score in enumerate(scores)
-    ]
-    best = frozenset(
-        (row, number)
-        for number, (_, cells, target) in enumerate(columns, 1)
-        for row in best_rows(cells, target)
-    )
-    page.section(
-        "Against what it must beat",
-        paragraph(f"Every model classed the same {count(comparison.cases, 'case')}."),
-        table(rows, ["model", *(name for name, _, _ in columns)], best),
-        note("★ marks the best of a column; the first line is the model of this report."),
-        *(note(text) for text in comparison.notes),
-        "<h3>What the columns say</h3>",
-        definitions(_MEASURES.items()),
-        "<h3>Who is compared</h3>",
-        definitions((s.model, _MODELS.get(s.model, "")) for s in scores),
-    )
-
-
-def _columns(scores: Sequence[ClassScore]) -> list[tuple[str, list[str], float | None]]:
-    """Name, cells and best possible value of each column; None where no value is the better."""
-    counts = ["–" if s.parameters is None else whole(s.parameters) for s in scores]
-    return [
-        ("accuracy %", [f"{100 * score.accuracy:.2f}" for score in scores], 100.0),
-        ("macro F1", [f"{score.macro_f1:.4f}" for score in scores], 1.0),
-        ("log loss", figures([score.log_loss for score in scores]), 0.0),
-        ("parameters", counts, None),
-        ("seconds", [f"{s.seconds:.1f}" if s.seconds >= 0.1 else "<0.1" for s in scores], None),
-    ]
-
-
-def _add_confusion(page: Page, comparison: ClassComparison) -> None:
-    page.section(
-        "What is taken for what",
-        paragraph(
-            "A row for each true class, a column for each class that the network found. Right"
-            " answers stand on the diagonal; the darker, the larger the share of the row."
-        ),
-        _matrix(comparison.classes, comparison.confusion),
-    )
-
-
-def _matrix(classes: Sequence[str], confusion: Sequence[Sequence[int]]) -> str:
-    """A confusion matrix, cells shaded by their share of the row."""
-    heading = "".join(f'<th scope="col">{escape(name)}</th>' for name in classes)
-    rows = []
-    for number, (name, cells) in enumerate(zip(classes, confusion, strict=True)):
-        shaded = []
-        for column, cases in enumerate(cells):
-            share = cases / max(sum(cells), 1)
-            rgb = "11,122,91" if column == number else "194,96,10"
-            style = f"background:rgba({rgb},{0.55 * math.sqrt(share):.2f})"
-            shaded.append(f'<td style="{style}">{whole(cases)}</td>')
-        rows.append(f'<tr><th scope="row">{escape(name)}</th>{"".join(shaded)}</tr>')
-    return (
-        '<div class="scroll"><table class="confusion"><thead><tr><th scope="col">true ↓ found →'
-        f"</th>{heading}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
 def _add_network(page: Page, document: dict[str, Any], file: ModelFile) -> None:
     plan, wiring = document["parts"]["network"]["plan"], file.wiring
     members = len(document["parts"]["network"]["histories"])
@@ -172,45 +141,6 @@ def _add_network(page: Page, document: dict[str, Any], file: ModelFile) -> None:
             " a number for each class."
         ),
         f'<div class="scroll">{draw_wiring(wiring)}</div>',
-    )
-
-
-def _add_learning(page: Page, document: dict[str, Any]) -> None:
-    histories: dict[str, Any] = {}
-    colors, signs, outcomes = [], [], []
-    for (name, title), color in zip(_PARTS.items(), PART_COLORS, strict=True):
-        if name not in document["parts"]:
-            continue
-        signs += [
-            (f"{title}, {kind}", f"height:0;border-top:2px {style} {color}")
-            for kind, style in [("training", "dotted"), ("validation", "solid")]
-        ]
-        for number, history in enumerate(document["parts"][name]["histories"], 1):
-            member = f"{title} {number}"
-            histories[member] = history
-            colors.append(color)
-            ended = whole(max(history["step"], default=0))
-            outcomes.append(
-                [
-                    member,
-                    whole(history["best_step"]),
-                    f"{ended}, early" if history["stopped_early"] else ended,
-                    f"{min(history['validation'], default=math.nan):.4f}",
-                    f"{history['seconds']:.1f}",
-                ]
-            )
-    page.section(
-        "How it learned",
-        paragraph(
-            "Each member learned from all training cases but its own part, by which it was"
-            " validated (solid lines): the weights of the best validation (★) were kept. The loss"
-            " is the cross entropy."
-        ),
-        keys(signs),
-        page.picture(
-            draw_learning(histories, colors), "Training and validation loss over the steps"
-        ),
-        table(outcomes, ["member", "best step", "last step", "validation loss", "seconds"]),
     )
 
 

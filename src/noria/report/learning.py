@@ -43,46 +43,58 @@ def add_samples(page: Page, history: Mapping[str, Any], what: str) -> None:
     )
 
 
-def add_learning(page: Page, parts: Mapping[str, Any], loss: str) -> None:
+def add_learning(page: Page, parts: Mapping[str, Any], loss: str, of_members: str = "") -> None:
     """The losses of the network and of its feed-forward rival.
 
     Args:
         page: The page to add to.
-        parts: Their documents, by name.
+        parts: Their documents, by name: with one "history", or "histories", one a member.
         loss: What training makes small, in words.
+        of_members: How the members differ, in a sentence or two.
     """
     histories: dict[str, Any] = {}
     colors, signs, outcomes = [], [], []
     for (name, title), color in zip(_PARTS.items(), PART_COLORS, strict=True):
         if name not in parts:
             continue
-        history = parts[name]["history"]
-        histories[title] = history
-        colors.append(color)
         signs += [
             (f"{title}, {kind}", f"height:0;border-top:2px {style} {color}")
             for kind, style in [("training", "dotted"), ("validation", "solid")]
         ]
-        ended = whole(max(history["step"], default=0))
-        outcomes.append(
-            [
-                title,
-                whole(history["best_step"]),
-                f"{ended}, early" if history["stopped_early"] else ended,
-                f"{min(history['validation'], default=math.nan):.4f}",
-                f"{history['seconds']:.1f}",
-            ]
-        )
+        several = parts[name].get("histories")
+        for number, history in enumerate(several or [parts[name]["history"]], 1):
+            called = f"{title} {number}" if several else title
+            histories[called] = history
+            colors.append(color)
+            ended = whole(max(history["step"], default=0))
+            outcomes.append(
+                [
+                    called,
+                    whole(history["best_step"]),
+                    f"{ended}, early" if history["stopped_early"] else ended,
+                    f"{min(history['validation'], default=math.nan):.4f}",
+                    f"{history['seconds']:.1f}",
+                ]
+            )
     page.section(
         "How it learned",
         paragraph(
             f"The loss is what training makes small: {loss}. Training loss (dotted) is on what the"
             " network learns from, validation loss (solid) on what it does not; the weights of the"
-            " best validation (★) were kept."
+            f" best validation (★) were kept. {of_members}".rstrip()
         ),
         keys(signs),
         page.picture(
             draw_learning(histories, colors), "Training and validation loss over the steps"
         ),
-        table(outcomes, ["part", "best step", "last step", "validation loss", "seconds"]),
+        table(
+            outcomes,
+            [
+                "member" if of_members else "part",
+                "best step",
+                "last step",
+                "validation loss",
+                "seconds",
+            ],
+        ),
     )

@@ -50,6 +50,12 @@ table.confusion td, table.confusion th { text-align: right; }
 table.attention td { min-width: 1.6rem; border: 1px solid var(--soft); }
 table.attention th { font-weight: 400; white-space: nowrap; border: 0; }
 table.attention thead th { writing-mode: vertical-rl; transform: rotate(180deg); }
+table.transitions td.never { background: #e3e8ee; }
+p.marked { max-width: none; line-height: 1.9; }
+p.marked span { padding: .1rem .15rem; border-radius: 3px; }
+p.tagged { display: flex; flex-wrap: wrap; gap: .3rem; max-width: none; margin: .8rem 0; }
+p.tagged span { padding: .1rem .25rem; border-radius: 3px; text-align: center; line-height: 1.25; }
+p.tagged small { color: var(--muted); font-size: .68rem; }
 table.pairs { width: 100%; }
 table.pairs th { font-weight: 400; color: var(--muted); width: 38%; padding-left: 0; }
 table.pairs td { overflow-wrap: anywhere; }

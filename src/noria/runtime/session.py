@@ -9,7 +9,7 @@ commits the new one or drops it. What a task's events and answers are is its own
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -22,14 +22,17 @@ from noria.runtime.forecast import ForecastStream
 from noria.runtime.model_file import ModelFile, read_model
 from noria.runtime.plain import PlainStream
 from noria.runtime.state_bytes import seal, unseal
-from noria.runtime.stepper import NetworkState, NetworkStepper
+from noria.runtime.stepper import EnsembleStepper, NetworkState, NetworkStepper
 
 __all__ = ["Outcome", "Session", "StreamState", "StreamTask"]
 
 Array = NDArray[Any]
 
-_PIECE = 256
-"""Events of one stream that are fed in one native call."""
+_PIECE = 128
+"""Events of one stream that are read and fed at a time: a long gap makes many steps of each."""
+
+_CALL = 2**18
+"""Steps of all streams together in one native call."""
 
 _TASKS: dict[str, type[StreamTask]] = {
     "network": PlainStream,
@@ -59,10 +62,12 @@ class StreamTask(Protocol):
     that nothing changes.
     """
 
-    stepper: NetworkStepper
-
     def __init__(self, model: ModelFile) -> None:
         """Open a model; raises ModelFileError where it is not what its task needs."""
+
+    @property
+    def stepper(self) -> NetworkStepper | EnsembleStepper:
+        """The network, or several side by side."""
 
     def start(self) -> Any:
         """The memory of a fresh stream."""
@@ -200,7 +205,7 @@ class Session:
         return outcome.state, outcome.answer
 
     def step_batch(self, states: Sequence[StreamState], events: Sequence[Any]) -> list[Outcome]:
-        """Take one event of each of several streams, all in one native call.
+        """Take one event of each of several streams, together in one native call.
 
         The bits are those of `step`: no stream depends on which others are in the batch.
 
@@ -230,23 +235,20 @@ class Session:
         Raises:
             DataError: if an event is not what it should be; none of the chunk counts then.
         """
-        answers: list[Any] = []
-        for first in range(0, len(events), _PIECE):
-            (outcome,) = self.feed_batch([state], [events[first : first + _PIECE]])
-            if outcome.error is not None:
-                raise outcome.error
-            assert outcome.state is not None
-            state = outcome.state
-            answers += outcome.answer
-        return state, answers
+        if not events:
+            return state, []
+        (outcome,) = self.feed_batch([state], [events])
+        if outcome.error is not None:
+            raise outcome.error
+        assert outcome.state is not None
+        return outcome.state, outcome.answer
 
     def feed_batch(
         self, states: Sequence[StreamState], chunks: Sequence[Sequence[Any]]
     ) -> list[Outcome]:
-        """Take a chunk of events of each of several streams, all in one native call.
+        """Take a chunk of events of each of several streams, those of about a length together.
 
-        The bits are those of `step`. The rows of the call are as long as the longest chunk: give
-        chunks of about the same length.
+        The bits are those of `step`.
 
         Args:
             states: The streams so far, B; they stay as they are.
@@ -256,21 +258,30 @@ class Session:
             For each a new state and a list of answers, or the error of an event of its chunk,
             of which none counts then.
         """
-        outcomes: list[Outcome] = [Outcome()] * len(states)
-        readings: dict[int, Any] = {}
-        for index, (state, events) in enumerate(zip(states, chunks, strict=True)):
-            try:
-                readings[index] = self._task.read(state.memory, events)
-            except DataError as error:
-                outcomes[index] = Outcome(error=error)
-        if not readings:
-            return outcomes
+        outcomes = [Outcome(state, []) for state in states]
+        longest = max(map(len, chunks), default=0)
+        for first in range(0, longest, _PIECE):
+            readings: dict[int, Any] = {}
+            for index, (outcome, events) in enumerate(zip(outcomes, chunks, strict=True)):
+                if outcome.state is None or first >= len(events):
+                    continue
+                piece = events[first : first + _PIECE] if len(events) > _PIECE else events
+                try:
+                    readings[index] = self._task.read(outcome.state.memory, piece)
+                except DataError as error:
+                    outcomes[index] = Outcome(error=error)
+            for together in _calls({index: len(found.x) for index, found in readings.items()}):
+                self._feed_piece(outcomes, {index: readings[index] for index in together})
+        return outcomes
+
+    def _feed_piece(self, outcomes: list[Outcome], readings: Mapping[int, Any]) -> None:
+        """Take the next events of some streams in one native call."""
         lengths = np.array([len(reading.x) for reading in readings.values()])
         steps = max(int(lengths.max()), 1)
         x = np.zeros((len(lengths), steps, self.stepper.wiring.input_size), self.stepper.dtype)
         for row, reading in zip(x, readings.values(), strict=True):
             row[: len(reading.x)] = reading.x
-        before = np.stack([states[index].network for index in readings])
+        before = np.stack([outcomes[index].state.network for index in readings])  # type: ignore[union-attr]
         whole = bool((lengths == steps).all())
         y, after = self.stepper.scan(x, self._unflatten(before), None if whole else lengths)
         network = _flatten(after)
@@ -290,8 +301,8 @@ class Session:
                 outcomes[index] = Outcome(error=found)
                 continue
             memory, answers = found
-            outcomes[index] = Outcome(StreamState(_frozen(network[row].copy()), memory), answers)
-        return outcomes
+            state = StreamState(_frozen(network[row].copy()), memory)
+            outcomes[index] = Outcome(state, [*outcomes[index].answer, *answers])
 
     def state_to_bytes(self, state: StreamState) -> bytes:
         """A stream's state as bytes, to go on from in another process.
@@ -318,7 +329,7 @@ class Session:
 
     def hidden(self, state: StreamState) -> dict[str, Array]:
         """What the network remembers, by layer and state, such as "layers.0.h": shape (H,)."""
-        layers = self.stepper.wiring.layers
+        layers = self.stepper.layers
         return {
             f"layers.{index}.{name}": array[0]
             for index, (layer, part) in enumerate(
@@ -344,7 +355,7 @@ class Session:
     def _unflatten(self, network: Array) -> NetworkState:
         """States side by side, shape (B, S), as the network takes them."""
         parts, first = [], 0
-        for layer in self.stepper.wiring.layers:
+        for layer in self.stepper.layers:
             own = []
             for _ in layer.states:
                 own.append(network[:, first : first + layer.hidden_size])
@@ -357,6 +368,21 @@ _OVERFLOW = (
     "the event drove the network out of the range of its numbers; it was not taken: check the"
     " event's values"
 )
+
+
+def _calls(lengths: Mapping[int, int]) -> Iterator[list[int]]:
+    """What goes into one native call: rows are padded to the longest, at most twice their length.
+
+    Args:
+        lengths: Steps of each stream.
+    """
+    alike: dict[int, list[int]] = {}
+    for index, length in lengths.items():
+        alike.setdefault(max(length - 1, 0).bit_length(), []).append(index)
+    for bits, together in alike.items():
+        rows = max(_CALL >> bits, 1)
+        for first in range(0, len(together), rows):
+            yield together[first : first + rows]
 
 
 def _flatten(state: NetworkState) -> Array:

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
@@ -24,7 +24,7 @@ from noria.server.models import check_name
 from noria.server.openapi import openapi
 from noria.server.page import PAGE, PAGE_HEADERS
 from noria.server.problems import HEADERS, Problem, problem_from_error, problem_response
-from noria.server.protocol import LAST_SEQ, Request, Target, group_events, parse_json
+from noria.server.protocol import EVENT_BYTES, LAST_SEQ, Request, Target, group_events, parse_json
 from noria.server.sockets import Sockets, bearer
 from noria.server.stores import Key
 
@@ -61,13 +61,13 @@ def make_app(engine: Engine, access: Access, sockets: Sockets) -> ASGIApp:
                 WebSocketRoute("/v1/models/{model}/events", sockets.serve),
             ],
             exception_handlers={
-                HTTPException: _http_problem,
-                Problem: _problem_response,
-                NoriaError: _problem_response,
-                Exception: _problem_response,
+                HTTPException: routes.no_route,
+                Problem: routes.refuse,
+                NoriaError: routes.refuse,
+                Exception: routes.refuse,
             },
         ),
-        access,
+        routes,
     )
 
 
@@ -105,7 +105,7 @@ class Routes:
 
     async def openapi(self, request: HttpRequest) -> Response:
         """The OpenAPI document."""
-        return _json(openapi(self.engine.limits))
+        return _json(openapi(self.engine.limits, self.engine.models))
 
     async def models(self, request: HttpRequest) -> Response:
         """What is served."""
@@ -159,7 +159,8 @@ class Routes:
             if not done.done():
                 done.set_result(result)
 
-        self.engine.submit(Request(key, target, first, own, len(data), deliver))
+        size = len(data) + EVENT_BYTES * len(own)
+        self.engine.submit(Request(key, target, first, own, size, deliver))
         result = await done
         if isinstance(result, Problem):
             raise result
@@ -200,6 +201,22 @@ class Routes:
             {"seq": stream.seq, "hidden": {name: array.tolist() for name, array in hidden.items()}}
         )
 
+    async def refuse(self, request: HTTPConnection, error: Exception) -> Response:
+        """An error as a problem document."""
+        problem = problem_from_error(error)
+        self.engine.metrics.refused(problem.kind)
+        if problem.status >= 500 and not isinstance(error, Problem):
+            log.error("%s: %s", problem.kind, error)
+        return problem_response(problem)
+
+    async def no_route(self, request: HTTPConnection, error: Exception) -> Response:
+        """What the router refuses."""
+        assert isinstance(error, HTTPException)
+        kind = "method-not-allowed" if error.status_code == 405 else "not-found"
+        response = await self.refuse(request, Problem(kind, "/openapi.json tells which there are"))
+        response.headers.update(error.headers or {})
+        return response
+
     def _token(self, connection: HTTPConnection) -> Token:
         return self.access.identify(bearer(connection))
 
@@ -212,45 +229,39 @@ class Routes:
         return Target(served, pinned, token), key
 
     async def _body(self, request: HttpRequest) -> bytes:
-        most = self.engine.limits.message_bytes
+        limits = self.engine.limits
         body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > most:
-                raise Problem("too-large", f"a message has at most {most} bytes")
+        try:
+            async with asyncio.timeout(limits.request_s):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > limits.message_bytes:
+                        most = limits.message_bytes
+                        raise Problem("too-large", f"a message has at most {most} bytes")
+        except TimeoutError:
+            raise Problem("timeout", "the message did not come; send it again") from None
+        except ClientDisconnect:
+            raise Problem("malformed", "the client left in the middle of the message") from None
         return bytes(body)
 
 
 class _Guard:
     """Refuses what pages of other sites ask through a visitor's browser."""
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
+    def __init__(self, app: ASGIApp, routes: Routes) -> None:
         self._app = app
-        self._access = access
+        self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = HTTPConnection(scope).headers
+        connection = HTTPConnection(scope)
+        host, origin = (connection.headers.get(name) for name in ("host", "origin"))
         try:
-            self._access.check_origin(headers.get("host"), headers.get("origin"))
+            self._routes.access.check_origin(host, origin)
         except Problem as problem:
-            await problem_response(problem)(scope, receive, send)
+            response = await self._routes.refuse(connection, problem)
+            await response(scope, receive, send)
             return
         await self._app(scope, receive, send)
-
-
-async def _problem_response(request: HTTPConnection, error: Exception) -> Response:
-    problem = problem_from_error(error)
-    if not isinstance(error, Problem):
-        log.error("%s: %s", problem.kind, error)
-    return problem_response(problem)
-
-
-async def _http_problem(request: HTTPConnection, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    kind = "method-not-allowed" if error.status_code == 405 else "not-found"
-    response = problem_response(Problem(kind, "/openapi.json tells which there are"))
-    response.headers.update(error.headers or {})
-    return response
 
 
 def _json(value: Any) -> Response:

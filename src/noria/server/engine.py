@@ -110,7 +110,6 @@ class Engine:
         if self.draining:
             raise Problem("draining", "connect again; the server is about to stop")
         if self.queued_bytes + request.size > self.limits.queue_bytes:
-            self.metrics.refused("overloaded")
             raise Problem("overloaded", "send it again in a while")
         self._queue.append(request)
         self.queued_bytes += request.size
@@ -213,7 +212,6 @@ class Engine:
             else:
                 log.error("a batch failed: %s", error)
             problem = problem_from_error(error)
-            self.metrics.refused(problem.kind, len(batch))
             for key in {request.key for request in batch}:
                 self._drop(key)
             for request in batch:
@@ -301,9 +299,7 @@ class Engine:
         except Exception as error:
             if not isinstance(error, NoriaError | Problem):
                 log.exception("an answer failed")
-            found = problem_from_error(error)
-            self.metrics.refused(found.kind)
-            request.done(found)
+            request.done(problem_from_error(error))
 
     async def _stored(self, key: Key, first: int, last: int) -> list[dict[str, Any]]:
         """Answers that were given before."""

@@ -16,11 +16,13 @@ class Limits:
         batch_events: How many events go into one batch, or one message more.
         message_bytes: The longest message.
         message_events: The most events in one message.
-        queue_bytes: Messages that wait to be stepped; more are refused.
+        queue_bytes: Memory of the messages that wait to be stepped; more are refused.
         unanswered: Messages of one connection that wait; it is read no further until one is
             answered.
+        unanswered_bytes: The same in bytes of memory.
         backlog_bytes: Answers that a connection has not read; with more it is cut.
-        connections: WebSockets at once.
+        connections: WebSockets at once; as many connections again may be open for requests.
+        request_s: How long a client may take to send a request.
         cache_bytes: States kept in memory, the rest is read from the store.
         keep_answers: Answers of a stream that can be had again; those of its latest message always.
         journal_above_bytes: A longer state is not written at every commit: its events are, and the
@@ -36,8 +38,10 @@ class Limits:
     message_events: int = 1024
     queue_bytes: int = 16 << 20
     unanswered: int = 1024
+    unanswered_bytes: int = 2 << 20
     backlog_bytes: int = 1 << 20
     connections: int = 4096
+    request_s: float = 30.0
     cache_bytes: int = 256 << 20
     keep_answers: int = 256
     journal_above_bytes: int = 16 << 10

@@ -47,9 +47,9 @@ class Metrics:
         """Report what a function returns whenever the metrics are read."""
         Gauge(name, text, registry=self._registry).set_function(value)
 
-    def refused(self, problem: str, requests: int = 1) -> None:
-        """Requests met a problem."""
-        self._problems.labels(problem).inc(requests)
+    def refused(self, problem: str) -> None:
+        """A request met a problem."""
+        self._problems.labels(problem).inc()
 
     def batch(self, runs: Sequence[Run], step_s: float, commit_s: float) -> None:
         """A batch was stepped and committed."""

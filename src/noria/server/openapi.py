@@ -6,49 +6,48 @@ from importlib.metadata import version
 from typing import Any
 
 from noria.server.limits import Limits
+from noria.server.models import Models
 from noria.server.protocol import LAST_SEQ
 
 __all__ = ["openapi"]
 
-_PARAMETERS = [
-    {
-        "name": "model",
-        "in": "path",
-        "required": True,
-        "description": "NAME for its current version, or NAME@VERSION",
-        "schema": {"type": "string"},
-    },
-    {
-        "name": "stream",
-        "in": "path",
-        "required": True,
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:~-]{1,128}$"},
-    },
-]
 
-
-def openapi(limits: Limits) -> dict[str, Any]:
+def openapi(limits: Limits, models: Models) -> dict[str, Any]:
     """The document, OpenAPI 3.1.
 
     Args:
         limits: Of the server.
+        models: What it serves.
     """
     stream = "/v1/models/{model}/streams/{stream}"
     event = {"$ref": "#/components/schemas/Event"}
     answer = {"$ref": "#/components/schemas/Answer"}
+    parameters = _parameters(models)
     paths: dict[str, Any] = {
-        "/healthz": {"get": _operation("Whether the process answers", _json({}), secured=False)},
-        "/readyz": {"get": _operation("Whether events are taken", _json({}), secured=False)},
+        "/healthz": {
+            "get": _operation(
+                "Whether the process answers", _json(_object(status=_TEXT)), secured=False
+            )
+        },
+        "/readyz": {
+            "get": _operation(
+                "Whether events are taken", _json(_object(status=_TEXT)), secured=False
+            )
+        },
         "/metrics": {"get": _operation("Counters for Prometheus", {"text/plain": {"schema": {}}})},
-        "/openapi.json": {"get": _operation("This document", _json({}), secured=False)},
-        "/v1/models": {"get": _operation("What is served", _json({"type": "array"}))},
+        "/openapi.json": {
+            "get": _operation("This document", _json({"type": "object"}), secured=False)
+        },
+        "/v1/models": {
+            "get": _operation("What is served", _json({"type": "array", "items": _MODEL}))
+        },
         stream: {
-            "parameters": _PARAMETERS,
-            "get": _operation("Where a stream stands", _json({"type": "object"})),
+            "parameters": parameters,
+            "get": _operation("Where a stream stands", _json(_STREAM)),
             "delete": _operation("Forget a stream", None),
         },
         f"{stream}/events": {
-            "parameters": _PARAMETERS,
+            "parameters": parameters,
             "post": _operation(
                 "Take an event or a list of events; the answer means that they are durable",
                 _json(_one_or_list(answer, limits)),
@@ -56,7 +55,7 @@ def openapi(limits: Limits) -> dict[str, Any]:
             ),
         },
         f"{stream}/state": {
-            "parameters": _PARAMETERS,
+            "parameters": parameters,
             "get": _operation(
                 "Export a stream's state", _json({"$ref": "#/components/schemas/State"})
             ),
@@ -67,8 +66,8 @@ def openapi(limits: Limits) -> dict[str, Any]:
             ),
         },
         f"{stream}/hidden": {
-            "parameters": _PARAMETERS,
-            "get": _operation("What the network remembers of a stream", _json({"type": "object"})),
+            "parameters": parameters,
+            "get": _operation("What the network remembers of a stream", _json(_HIDDEN)),
         },
     }
     return {
@@ -76,33 +75,73 @@ def openapi(limits: Limits) -> dict[str, Any]:
         "info": {"title": "Noria", "version": version("noria")},
         "paths": paths,
         "components": {
-            "schemas": _schemas(),
+            "schemas": _schemas(models),
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
 
 
-def _schemas() -> dict[str, Any]:
-    seq = {"type": "integer", "minimum": 1, "maximum": LAST_SEQ}
-    text = {"type": "string"}
+_TEXT: dict[str, Any] = {"type": "string"}
+_SEQ: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": LAST_SEQ}
+_LAST_SEQ = {**_SEQ, "minimum": 0}
+
+
+def _object(**properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+_MODEL = _object(
+    name=_TEXT,
+    version=_TEXT,
+    sha256=_TEXT,
+    task=_TEXT,
+    stream={"type": "array", "items": _TEXT},
+    event={"type": "object", "description": "JSON schema of an event, without seq"},
+    answer={"type": "object", "description": "JSON schema of an answer, without seq"},
+)
+_STREAM = _object(stream=_TEXT, model=_TEXT, version=_TEXT, sha256=_TEXT, seq=_LAST_SEQ)
+_HIDDEN = _object(
+    seq=_LAST_SEQ,
+    hidden={
+        "type": "object",
+        "description": "By layer and state, such as layers.0.h",
+        "additionalProperties": {"type": "array", "items": {"type": "number"}},
+    },
+)
+
+
+def _parameters(models: Models) -> list[dict[str, Any]]:
+    labels = dict.fromkeys(
+        name for one in models for name in (one.name, f"{one.name}@{one.version}")
+    )
+    return [
+        {
+            "name": "model",
+            "in": "path",
+            "required": True,
+            "description": "NAME for its current version, or NAME@VERSION",
+            "schema": {"type": "string", "enum": list(labels)},
+        },
+        {
+            "name": "stream",
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:~-]{1,128}$"},
+        },
+    ]
+
+
+def _schemas(models: Models) -> dict[str, Any]:
+    about = {one.session.sha256: one.session.describe() for one in models}.values()
+    text = _TEXT
     return {
-        "Event": {
-            "type": "object",
-            "description": "seq, and what /v1/models tells of the model's event",
-            "required": ["seq"],
-            "properties": {"seq": seq},
-        },
-        "Answer": {
-            "type": "object",
-            "description": "seq, and what /v1/models tells of the model's answer",
-            "required": ["seq"],
-            "properties": {"seq": seq},
-        },
+        "Event": {"anyOf": [_with_seq(one["event"]) for one in about]},
+        "Answer": {"anyOf": [_with_seq(one["answer"]) for one in about]},
         "State": {
             "type": "object",
             "required": ["seq", "state"],
             "properties": {
-                "seq": {**seq, "minimum": 0},
+                "seq": _LAST_SEQ,
                 "sha256": text,
                 "state": {"type": "string", "contentEncoding": "base64"},
             },
@@ -118,6 +157,14 @@ def _schemas() -> dict[str, Any]:
                 "detail": text,
             },
         },
+    }
+
+
+def _with_seq(schema: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **schema,
+        "required": ["seq", *schema.get("required", ())],
+        "properties": {"seq": _SEQ, **schema.get("properties", {})},
     }
 
 

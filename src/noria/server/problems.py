@@ -23,6 +23,7 @@ _STATUS = {
     "unknown-model": (404, "There is no such model here"),
     "unknown-stream": (404, "There is no such stream"),
     "method-not-allowed": (405, "The page has no such method"),
+    "timeout": (408, "The message did not come in time"),
     "sequence-gap": (409, "Events are missing in between"),
     "other-model": (409, "The stream belongs to another version of the model"),
     "stream-moved": (409, "Another server owns the stream"),

@@ -14,10 +14,13 @@ from noria.server.models import Served, check_name
 from noria.server.problems import Problem
 from noria.server.stores import Key
 
-__all__ = ["LAST_SEQ", "Request", "Target", "group_events", "parse_json", "take_seq"]
+__all__ = ["EVENT_BYTES", "LAST_SEQ", "Request", "Target", "group_events", "parse_json", "take_seq"]
 
 LAST_SEQ = 2**53 - 1
 """The greatest whole number that every reader of JSON tells from its neighbours."""
+
+EVENT_BYTES = 512
+"""About what an event takes in memory besides the bytes of its message."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Request:
         target: Where it goes.
         first: The seq of the first event.
         events: The events, as the model takes them.
-        size: Bytes of the message it came in, or its part of them.
+        size: About how many bytes of memory it takes while it waits.
         done: Called once with an answer to each event, or with the problem.
         arrived_s: When, on the monotonic clock.
     """

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from noria.errors import ResourceError, UsageError
@@ -63,6 +64,7 @@ def serve(
             " 127.0.0.1, ::1 or localhost will do"
         )
     log_as_json()
+    _raise_file_limit()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     limits = limits or Limits()
     listener = _listen(host, port)
@@ -82,6 +84,36 @@ def _listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ResourceError(f"cannot listen at {host}:{port}: {reason}") from error
+
+
+def _raise_file_limit() -> None:
+    """Let the process have as many connections as the system lets it."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _http_protocol(limits: Limits) -> type[H11Protocol]:
+    """HTTP whose connections are counted, and closed if they bring no request."""
+
+    class Protocol(H11Protocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            if len(self.connections) > 2 * limits.connections:
+                transport.abort()
+            else:
+                self.loop.call_later(limits.request_s, self._close_if_silent)
+
+        def _close_if_silent(self) -> None:
+            if self.scope is None:
+                self.transport.abort()
+
+    return Protocol
 
 
 class _Protocol(WebSocketsSansIOProtocol):
@@ -108,6 +140,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 make_app(self.engine, access, self.sockets),
+                http=_http_protocol(limits),
                 ws=_Protocol,
                 ws_max_size=limits.message_bytes,
                 ws_per_message_deflate=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 from collections import deque
 from collections.abc import Iterable
 from typing import Any
@@ -15,10 +16,12 @@ from starlette.websockets import WebSocket
 from noria.server.access import Access
 from noria.server.engine import Engine
 from noria.server.problems import Problem, problem_response
-from noria.server.protocol import Request, Target, group_events, parse_json
+from noria.server.protocol import EVENT_BYTES, Request, Target, group_events, parse_json
 from noria.server.stores import Key
 
 __all__ = ["PROTOCOL", "Sockets", "bearer"]
+
+log = logging.getLogger(__name__)
 
 PROTOCOL = "noria"
 """The subprotocol; a browser, which cannot set headers, offers it and "bearer.SECRET"."""
@@ -53,12 +56,15 @@ class Sockets:
     async def serve(self, websocket: WebSocket) -> None:
         """Serve a connection until it ends."""
         try:
+            if self.engine.draining:
+                raise Problem("draining", "connect again; the server is about to stop")
             if len(self.connections) >= self.engine.limits.connections:
                 raise Problem("too-many-connections", "connect again in a while")
             token = self.access.identify(bearer(websocket))
             token.check("send")
             served, pinned = self.engine.models.find(websocket.path_params["model"])
         except Problem as problem:
+            self.engine.metrics.refused(problem.kind)
             await websocket.send_denial_response(problem_response(problem))
             return
         connection = Connection(websocket, self.engine, Target(served, pinned, token))
@@ -93,7 +99,7 @@ class Connection:
         self._target = target
         self._outbox: deque[bytes] = deque()
         self._outbox_bytes = 0
-        self._unanswered = 0
+        self._unanswered = self._unanswered_bytes = 0
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -106,7 +112,7 @@ class Connection:
         return bool(self._outbox or self._unanswered)
 
     def end(self, code: int, reason: str) -> None:
-        """Close the connection once what is in the outbox was sent."""
+        """Take nothing more, and close the connection once everything taken is answered."""
         self._ending = self._ending or (code, reason)
         self._wake.set()
 
@@ -129,29 +135,33 @@ class Connection:
             if message["type"] == "websocket.disconnect":
                 return
             data = message.get("text") or message.get("bytes") or b""
-            self._take(data)
-            if self._unanswered >= limits.unanswered:
+            if self._ending is None:
+                self._take(data)
+            if (
+                self._unanswered >= limits.unanswered
+                or self._unanswered_bytes >= limits.unanswered_bytes
+            ):
                 self._room.clear()
 
     def _take(self, data: str | bytes) -> None:
         """One message, an event or a list of events."""
-        context: dict[str, Any] = {}
         try:
             given = parse_json(data)
-            if isinstance(given, dict):
-                context = {name: given[name] for name in ("stream", "seq") if name in given}
             events = given if isinstance(given, list) else [given]
             groups = group_events(events, self._engine.limits.message_events)
             model = self._target.served.name
             for stream in groups:
                 self._target.token.check("send", Key(model, stream))
         except Problem as problem:
-            self.put({**context, "problem": problem.document()})
+            self._engine.metrics.refused(problem.kind)
+            self.put(_refusal(data, self._engine.limits.message_events, problem))
             return
+        share = len(data) // len(events) + EVENT_BYTES
         self._unanswered += 1
-        reply = _Reply(self, groups, single=not isinstance(given, list))
-        size = len(data) // len(groups)
+        self._unanswered_bytes += share * len(events)
+        reply = _Reply(self, groups, single=not isinstance(given, list), size=share * len(events))
         for stream, (first, own) in groups.items():
+            size = share * len(own)
             done = functools.partial(reply.add, stream, first, len(own))
             request = Request(Key(model, stream), self._target, first, own, size, done)
             try:
@@ -161,9 +171,14 @@ class Connection:
                 if problem.kind == "overloaded":
                     self.end(_TRY_AGAIN_LATER, "too much is waiting already")
 
-    def answered(self) -> None:
-        """A message has its answer."""
+    def refused(self, problem: Problem) -> None:
+        """Events of a stream met a problem."""
+        self._engine.metrics.refused(problem.kind)
+
+    def answered(self, size: int) -> None:
+        """A message of so many bytes in memory has its answer."""
         self._unanswered -= 1
+        self._unanswered_bytes -= size
         self._room.set()
 
     def put(self, message: Any) -> None:
@@ -173,6 +188,8 @@ class Connection:
         self._outbox_bytes += len(data)
         self._wake.set()
         if self._outbox_bytes > self._engine.limits.backlog_bytes:
+            if self._ending is None:
+                log.warning("a slow reader was cut", extra={"token": self._target.token.name})
             self.end(_POLICY, "answers are read too slowly")
             if self._transport is not None:
                 self._transport.abort()
@@ -186,9 +203,27 @@ class Connection:
                 await self._websocket.send_text(data.decode())
                 self._outbox.popleft()
                 self._outbox_bytes -= len(data)
-            if self._ending is not None:
+            if self._ending is not None and not self._unanswered:
                 await self._websocket.close(*self._ending)
                 return
+
+
+def _refusal(data: str | bytes, most: int, problem: Problem) -> Any:
+    """What a message is answered of which nothing is taken: an item for each of its events."""
+    document = problem.document()
+    try:
+        given = parse_json(data)
+    except Problem:
+        return {"problem": document}
+    events = given if isinstance(given, list) else [given]
+    if not 1 <= len(events) <= most:
+        return {"problem": document}
+    items = []
+    for event in events:
+        known = event if isinstance(event, dict) else {}
+        names = {name: known[name] for name in ("stream", "seq") if name in known}
+        items.append({**names, "problem": document})
+    return items if isinstance(given, list) else items[0]
 
 
 class _Reply:
@@ -198,9 +233,13 @@ class _Reply:
         connection: Where it goes.
         streams: The streams of the message; a list is answered stream by stream in this order.
         single: Whether the message was one event, not a list.
+        size: Bytes of memory that the message takes.
     """
 
-    def __init__(self, connection: Connection, streams: Iterable[str], single: bool) -> None:
+    def __init__(
+        self, connection: Connection, streams: Iterable[str], *, single: bool, size: int
+    ) -> None:
+        self._size = size
         self._connection = connection
         self._items: dict[str, list[dict[str, Any]] | None] = dict.fromkeys(streams)
         self._due = len(self._items)
@@ -211,6 +250,7 @@ class _Reply:
     ) -> None:
         """What came of the events of a stream."""
         if isinstance(result, Problem):
+            self._connection.refused(result)
             result = [{"problem": result.document()}] * count
         self._items[stream] = [
             {"stream": stream, "seq": seq, **answer} for seq, answer in enumerate(result, first)
@@ -218,5 +258,5 @@ class _Reply:
         self._due -= 1
         if not self._due:
             items = [item for part in self._items.values() for item in part or ()]
-            self._connection.answered()
+            self._connection.answered(self._size)
             self._connection.put(items[0] if self._single else items)

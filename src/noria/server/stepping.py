@@ -221,16 +221,14 @@ class Run:
 
 
 def step_runs(runs: Iterable[Run], limits: Limits) -> None:
-    """Take the events of many streams, those of about as many together in one native call."""
+    """Take the events of many streams, those of one model together."""
     active = list(runs)
     while active:
-        waves: dict[tuple[int, int], list[tuple[Run, list[dict[str, Any]]]]] = {}
+        waves: dict[int, list[tuple[Run, list[dict[str, Any]]]]] = {}
         for run in active:
             events = run.next_events()
             if events:
-                # rows of a batch are padded to the longest: at most twice their length here
-                wave = (id(run.stream.served), (len(events) - 1).bit_length())
-                waves.setdefault(wave, []).append((run, events))
+                waves.setdefault(id(run.stream.served), []).append((run, events))
         active = []
         for together in waves.values():
             _step(together)

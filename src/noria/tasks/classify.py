@@ -29,7 +29,10 @@ from noria.modules.convolution import front_strides
 from noria.modules.pooling import POOLINGS
 from noria.tasks.estimator import (
     check_at_least_one,
+    check_at_least_zero,
     check_baselines,
+    check_choice,
+    check_class_weight,
     check_fitted,
     check_shares,
     check_training,
@@ -46,7 +49,7 @@ from noria.training.classifying import (
     feed_forward_plan,
     train_classifier,
 )
-from noria.training.members import checkpoint_of
+from noria.training.members import member_checkpoints
 from noria.training.sequences import class_weights, split_folds, split_groups
 
 __all__ = ["SequenceClassifier"]
@@ -344,11 +347,7 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def checkpoints(self, checkpoint: Path) -> list[Path]:
         """The files that `fit` may have made for a checkpoint."""
-        return [
-            checkpoint_of(checkpoint, title, member)
-            for title in ("network", "fnn")
-            for member in range(self.members)
-        ]
+        return member_checkpoints(checkpoint, self.members)
 
     def save(self, path: Path | str) -> None:
         """Write the model file.
@@ -417,15 +416,12 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         check_training(self)
         check_baselines(self.baselines, CLASS_BASELINES)
-        if self.convolutions is not None and self.convolutions < 0:
-            raise UsageError(f"convolutions is {self.convolutions}: it must be 0 or more")
+        check_at_least_zero(self, "convolutions")
         if self.kernel_size % 2 == 0:
             raise UsageError(f"kernel_size is {self.kernel_size}: it must be odd")
-        if self.pooling not in POOLINGS:
-            raise UsageError(f"pooling is {self.pooling!r}, expected one of {', '.join(POOLINGS)}")
+        check_choice("pooling", self.pooling, POOLINGS)
         check_shares(self, "augmentation", "label_smoothing")
-        if self.class_weight not in (None, "balanced"):
-            raise UsageError(f"class_weight is {self.class_weight!r}: it is 'balanced' or None")
+        check_class_weight(self.class_weight)
 
     def _folds(self, cases: LabelledSequences, labels: NDArray[np.int64]) -> NDArray[np.int64]:
         """The fold that each case is dealt to, shape (N,)."""

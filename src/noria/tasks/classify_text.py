@@ -10,18 +10,24 @@ words and pairs with logistic regression.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from noria.errors import DataError, UsageError
 from noria.features.frames import frame_like
-from noria.features.labelled_text import LabelledTexts, TextColumns, indicator, read_texts
+from noria.features.labelled_text import (
+    LabelledTexts,
+    TextColumns,
+    classes_of,
+    indicator,
+    read_texts,
+)
 from noria.features.tokens import TOKENS
 from noria.features.vectors import read_vectors
 from noria.features.words import TextEncoder
@@ -30,8 +36,12 @@ from noria.modules.pooling import POOLINGS
 from noria.modules.text import TextPlan
 from noria.tasks.estimator import (
     check_at_least_one,
+    check_at_least_zero,
     check_baselines,
+    check_choice,
+    check_class_weight,
     check_fitted,
+    check_shares,
     check_training,
     reading,
     settings,
@@ -40,8 +50,8 @@ from noria.tasks.estimator import (
 from noria.training.class_rivals import ClassModels
 from noria.training.class_scores import ClassComparison, decided
 from noria.training.classifying import ClassifyRecipe, TrainedClassifier, train_classifier
-from noria.training.explaining import attention, deciding_words
-from noria.training.members import checkpoint_of, nearest_size
+from noria.training.explaining import chosen_exhibits, deciding_words, explained
+from noria.training.members import member_checkpoints, nearest_size
 from noria.training.sequences import class_weights, split_folds
 from noria.training.text_baselines import BagOfWords
 
@@ -213,7 +223,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.columns_ = TextColumns(text, label, label_separator, encoding)
         data = read_texts(X, y, self.columns_)
         self.multi_label_ = not isinstance(data.labels, np.ndarray)
-        self.classes_ = _classes(data)
+        self.classes_ = classes_of(data)
         labels = indicator(data, self.classes_.tolist())
         held_apart = None if test is None else self._read_test(test)
         self.encoder_ = TextEncoder.train(
@@ -229,7 +239,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         vocabulary = self.encoder_.tokenizer.vocabulary
         vectors = None if self.vectors is None else read_vectors(self.vectors, vocabulary)
         count = max(_FOLDS, self.members)
-        folds = split_folds(_strata(labels), count, self.seed)
+        folds = split_folds(labels, count, self.seed)
         if not all((folds == fold).any() for fold in range(self.members)):
             raise DataError(f"{data.name}: {len(data)} texts are too few for {count} folds")
         self.trained_on_: dict[str, Any] = {
@@ -239,10 +249,11 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "vocabulary": len(vocabulary),
             "data_sha256": data.sha256(),
         }
-        size = self.embedding_size if vectors is None else vectors[0].shape[1]
-        shared = (len(self.classes_), len(vocabulary), size, self.encoder_.buckets)
         plan = TextPlan.build(
-            *shared,
+            len(self.classes_),
+            len(vocabulary),
+            self.embedding_size if vectors is None else vectors[0].shape[1],
+            self.encoder_.buckets,
             self.cell,
             self.hidden_size,
             self.num_layers,
@@ -251,28 +262,11 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             pooling=self.pooling,
             multi_label=self.multi_label_,
         )
-
-        def rival(hidden_size: int) -> TextPlan:
-            return TextPlan.build(
-                *shared,
-                "rnn_relu",
-                hidden_size,
-                self.num_layers,
-                "none",
-                window=_WINDOW,
-                multi_label=self.multi_label_,
-            )
-
-        def begin(module: Any) -> None:
-            if vectors is not None:
-                known = torch.from_numpy(vectors[1])
-                with torch.no_grad():
-                    module.embedding.words.weight[known] = torch.from_numpy(vectors[0])[known]
-
         steps = self.steps or max(_FEWEST_STEPS, _EPOCHS * -(-len(data) // self.batch_size))
         recipe = ClassifyRecipe.of(settings(self) | {"steps": steps, "by_length": True}, *_DROPOUTS)
         weights = class_weights(labels) if self.class_weight == "balanced" else None
-        tokenizer = repr(self.encoder_.to_dict()) + repr(vectors)
+        begins_with = vectors and hashlib.sha256(vectors[0].tobytes()).hexdigest()
+        given = [self.trained_on_["data_sha256"], self.encoder_.to_dict(), begins_with]
 
         def train(plan: TextPlan, title: str) -> TrainedClassifier:
             return train_classifier(
@@ -283,8 +277,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 recipe,
                 title=title,
                 class_weights=weights,
-                trained_on=self.trained_on_["data_sha256"] + tokenizer,
-                prepare=begin,
+                trained_on=repr(given),
+                prepare=lambda m: None if vectors is None else m.embedding.begin_with(*vectors),
                 checkpoint=checkpoint,
                 resume=resume,
                 log_dir=log_dir,
@@ -295,7 +289,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.fnn_ = None
         if "fnn" in self.baselines:
             parameters = self.network_.modules[0].parameter_count
-            self.fnn_ = train(rival(nearest_size(rival, parameters)), "fnn")
+            size = nearest_size(lambda h: plan.feed_forward(h, _WINDOW), parameters)
+            self.fnn_ = train(plan.feed_forward(size, _WINDOW), "fnn")
         self.plain_ = (
             BagOfWords.fit(sequences, labels, len(self.classes_))
             if "tfidf_logistic_regression" in self.baselines
@@ -414,11 +409,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def checkpoints(self, checkpoint: Path) -> list[Path]:
         """The files that `fit` may have made for a checkpoint."""
-        return [
-            checkpoint_of(checkpoint, title, member)
-            for title in ("network", "fnn")
-            for member in range(self.members)
-        ]
+        return member_checkpoints(checkpoint, self.members)
 
     def save(self, path: Path | str) -> None:
         """Write the model file.
@@ -477,17 +468,11 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         check_training(self)
         check_baselines(self.baselines, _BASELINES)
-        if self.tokens not in TOKENS:
-            raise UsageError(f"tokens is {self.tokens!r}, expected one of {', '.join(TOKENS)}")
-        if self.buckets < 0:
-            raise UsageError(f"buckets is {self.buckets}: it must be 0 or more")
-        if self.pooling not in POOLINGS:
-            raise UsageError(f"pooling is {self.pooling!r}, expected one of {', '.join(POOLINGS)}")
-        for name in ("embedding_dropout", "word_dropout", "label_smoothing"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}: from 0 up to, not including, 1")
-        if self.class_weight not in (None, "balanced"):
-            raise UsageError(f"class_weight is {self.class_weight!r}: it is 'balanced' or None")
+        check_choice("tokens", self.tokens, TOKENS)
+        check_choice("pooling", self.pooling, POOLINGS)
+        check_at_least_zero(self, "buckets")
+        check_shares(self, "embedding_dropout", "word_dropout", "label_smoothing")
+        check_class_weight(self.class_weight)
 
     def _class_names(self) -> list[str]:
         return [str(name) for name in self.classes_.tolist()]
@@ -517,49 +502,20 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """A few held-out texts for the report: words, what each did, attention where there is."""
         sequences = self.encoder_.encode(texts)
         probabilities = self.network_.probabilities(sequences)
-        found = decided(probabilities, multi_label=self.multi_label_)
-        right = (found == actual).all(axis=1) if self.multi_label_ else found == actual
-        chosen = [
-            *np.flatnonzero(right)[: _EXHIBITS // 2].tolist(),
-            *np.flatnonzero(~right)[: _EXHIBITS // 2].tolist(),
-        ]
         names = self._class_names()
         exhibits = []
-        for index in chosen:
-            label = int(probabilities[index].argmax())
-            sequence, modules = sequences[index], self.network_.modules
-            true = actual[index] if self.multi_label_ else np.eye(len(names))[actual[index]]
-            exhibit: dict[str, Any] = {
-                "words": self.encoder_.words(texts[index]),
-                "weights": deciding_words(modules, sequence, label).tolist(),
-                "likeliest": names[label],
-                "found": self._called(probabilities[index]),
-                "actual": [name for name, has in zip(names, true, strict=True) if has],
-                "probability": float(probabilities[index, label]),
-            }
-            if self.pooling == "attention":
-                exhibit["attention"] = attention(modules, sequence).tolist()
-            exhibits.append(exhibit)
+        for index in chosen_exhibits(probabilities, actual, _EXHIBITS):
+            shares = probabilities[index]
+            label = int(shares.argmax())
+            has = actual[index] if self.multi_label_ else np.arange(len(names)) == actual[index]
+            exhibits.append(
+                {
+                    "words": self.encoder_.words(texts[index]),
+                    "found": self._called(shares),
+                    "likeliest": names[label],
+                    "probability": float(shares[label]),
+                    "actual": [name for name, own in zip(names, has.tolist(), strict=True) if own],
+                    **explained(self.network_.modules, sequences[index], label),
+                }
+            )
         return exhibits
-
-
-def _classes(data: LabelledTexts) -> NDArray[Any]:
-    """The classes, sorted, shape (C,)."""
-    assert data.labels is not None
-    if isinstance(data.labels, np.ndarray):
-        classes: NDArray[Any] = np.unique(data.labels)
-        if len(classes) < 2:
-            raise DataError(f"{data.name}: all texts have the label {str(classes[0])!r}")
-        return classes
-    names = sorted({label for labels in data.labels for label in labels})
-    if not names:
-        raise DataError(f"{data.name}: no text has a label")
-    return np.array(names)
-
-
-def _strata(labels: NDArray[Any]) -> NDArray[np.int64]:
-    """What the folds shall have evenly: each class, or each set of classes, as a number."""
-    if labels.ndim == 1:
-        return labels
-    sets: NDArray[np.int64] = np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1)
-    return sets

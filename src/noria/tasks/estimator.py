@@ -16,7 +16,10 @@ from noria.runtime import ModelFile, plain_value, read_model, write_model
 __all__ = [
     "Part",
     "check_at_least_one",
+    "check_at_least_zero",
     "check_baselines",
+    "check_choice",
+    "check_class_weight",
     "check_fitted",
     "check_shares",
     "check_training",
@@ -61,6 +64,38 @@ def check_at_least_one(estimator: BaseEstimator, *names: str) -> None:
         value = getattr(estimator, name)
         if value is not None and value < 1:
             raise UsageError(f"{name} is {value}: it must be at least 1")
+
+
+def check_at_least_zero(estimator: BaseEstimator, *names: str) -> None:
+    """Refuse arguments below 0; None is the caller's to allow.
+
+    Raises:
+        UsageError: naming the first.
+    """
+    for name in names:
+        value = getattr(estimator, name)
+        if value is not None and value < 0:
+            raise UsageError(f"{name} is {value}: it must be 0 or more")
+
+
+def check_choice(name: str, value: str, choices: Collection[str]) -> None:
+    """Refuse what is none of a few choices.
+
+    Raises:
+        UsageError: naming it and them.
+    """
+    if value not in choices:
+        raise UsageError(f"{name} is {value!r}, expected one of {', '.join(choices)}")
+
+
+def check_class_weight(class_weight: str | None) -> None:
+    """Refuse a weighing of classes that there is not.
+
+    Raises:
+        UsageError: naming it.
+    """
+    if class_weight not in (None, "balanced"):
+        raise UsageError(f"class_weight is {class_weight!r}: it is 'balanced' or None")
 
 
 def check_shares(estimator: BaseEstimator, *names: str) -> None:

@@ -71,6 +71,7 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
         dropout: Probability of dropping a number on its way up; one mask a sequence.
         embedding_dropout: Probability of dropping a token of the vocabulary altogether.
         recurrent_dropout: Probability of dropping a neuron's output on its way back.
+        weight_dropout: Probability of dropping a recurrent weight, for a whole stretch.
         activation_penalty: Weight of the last layer's mean square (AR).
         temporal_penalty: Weight of its mean squared change from step to step (TAR).
         batch_size: Rows of the stream that are read side by side.
@@ -118,6 +119,7 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
         dropout: float = 0.0,
         embedding_dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        weight_dropout: float = 0.0,
         activation_penalty: float = 0.0,
         temporal_penalty: float = 0.0,
         batch_size: int = 32,
@@ -150,6 +152,7 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
         self.dropout = dropout
         self.embedding_dropout = embedding_dropout
         self.recurrent_dropout = recurrent_dropout
+        self.weight_dropout = weight_dropout
         self.activation_penalty = activation_penalty
         self.temporal_penalty = temporal_penalty
         self.batch_size = batch_size
@@ -302,6 +305,7 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
         Raises:
             UsageError: if the arguments cannot be meant.
         """
+        check_fitted(self)
         sampling = Sampling(temperature, top_k, top_p, repetition_penalty, seed)
         pieces = self._generator(self.network_.module).stream(
             prompt, sampling, length=length, condition=condition, samples=samples
@@ -447,7 +451,8 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
             *("embedding_size", "hidden_size", "num_layers", "batch_size", "stretch", "steps"),
         )
         check_training(self)
-        check_shares(self, "embedding_dropout", "validation_size", "test_size")
+        shares = ("embedding_dropout", "weight_dropout", "validation_size", "test_size")
+        check_shares(self, *shares)
         check_baselines(self.baselines, LANGUAGE_BASELINES)
         for name in ("activation_penalty", "temporal_penalty"):
             if not getattr(self, name) >= 0:

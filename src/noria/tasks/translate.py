@@ -57,7 +57,7 @@ TRANSLATE_BASELINES = ("fnn", "lexicon")
 
 Pairs = list[tuple[str, str]]
 
-_ROUNDS, _FEWEST_STEPS, _VALIDATIONS = 12, 400, 20
+_ROUNDS, _FEWEST_STEPS, _VALIDATIONS = 10, 400, 20
 _EXHIBITS = 4
 
 
@@ -83,7 +83,7 @@ class Translator(BaseEstimator):  # type: ignore[misc]
         recurrent_dropout: Probability of dropping a neuron's output on its way back.
         label_smoothing: Share of the target's probability that all tokens get alike.
         batch_size: Pairs in a batch.
-        steps: Training steps at the most; None takes 12 rounds through the pairs, or 400 if that
+        steps: Training steps at the most; None takes 10 rounds through the pairs, or 400 if that
             is more.
         learning_rate: Top of the schedule.
         weight_decay: Of AdamW.
@@ -113,12 +113,12 @@ class Translator(BaseEstimator):  # type: ignore[misc]
         self,
         *,
         tokens: str = "bpe",
-        vocabulary_size: int = 6000,
+        vocabulary_size: int = 5000,
         min_count: int = 1,
         lower_case: bool = False,
-        cell: str = "lstm",
+        cell: str = "gru",
         embedding_size: int = 256,
-        hidden_size: int = 512,
+        hidden_size: int = 384,
         num_layers: int = 1,
         feedback: Feedback = "direct+lateral",
         attention: str = "multiplicative",
@@ -129,7 +129,7 @@ class Translator(BaseEstimator):  # type: ignore[misc]
         label_smoothing: float = 0.1,
         batch_size: int = 64,
         steps: int | None = None,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 2e-3,
         weight_decay: float = 1e-4,
         clip_norm: float = 1.0,
         average_after: int | None = None,

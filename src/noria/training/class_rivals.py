@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,11 +14,17 @@ from numpy.typing import NDArray
 from noria.training.class_baselines import PLAIN
 from noria.training.class_scores import ClassComparison, ClassForecasts, compared
 from noria.training.classifying import TrainedClassifier
+from noria.training.members import held_out
 from noria.training.sequences import Sequences
 
-__all__ = ["CLASS_BASELINES", "ClassModels"]
+__all__ = ["CLASS_BASELINES", "CROSS_VALIDATED", "ClassModels"]
 
 CLASS_BASELINES = ("fnn", *PLAIN)
+
+CROSS_VALIDATED = (
+    "by cross-validation: each case was judged by a model that did not learn from it, though the"
+    " networks stopped by it; name a test file for figures on cases held apart"
+)
 
 
 class PlainModels(Protocol):
@@ -85,31 +92,30 @@ class ClassModels:
         members = len(self.network.modules)
         held = np.flatnonzero((folds >= 0) & (folds < members))
 
-        def left_out(model: TrainedClassifier, inputs: Sequences) -> NDArray[np.float64]:
-            return model.out_of_fold(inputs, folds)[held]
+        def left_out(model: TrainedClassifier) -> ClassForecasts:
+            name = "network" if model is self.network else "fnn"
+            return _timed(name, model, lambda s: model.out_of_fold(s, folds)[held], sequences)
 
-        forecasts = [
-            _timed("network", self.network, lambda s: left_out(self.network, s), sequences)
-        ]
-        if self.fnn is not None:
-            fnn = self.fnn
-            forecasts.append(_timed("fnn", fnn, lambda s: left_out(fnn, s), sequences))
+        forecasts = [left_out(model) for model in (self.network, self.fnn) if model is not None]
         for name in self.plain.names:
             started = time.monotonic()
-            probabilities = np.empty((len(sequences), len(classes)))
-            for fold in range(members):
-                rest = np.flatnonzero(folds != fold).tolist()
-                own = np.flatnonzero(folds == fold).tolist()
-                if not own:
-                    continue
-                fitted = self.plain.refit(name, [sequences[i] for i in rest], labels[rest])
-                probabilities[own] = fitted.probabilities(name, [sequences[i] for i in own])
-            forecasts.append(_plain(name, probabilities[held], time.monotonic() - started))
-        note = (
-            "by cross-validation: each case was classed by a model that did not learn from it,"
-            " though the networks stopped by it; name a test file for figures on cases held apart"
-        )
-        return compared(forecasts, labels[held], classes, [note])
+            said = held_out(folds, members, partial(self._refitted, name, sequences, labels, folds))
+            forecasts.append(_plain(name, np.array(said), time.monotonic() - started))
+        return compared(forecasts, labels[held], classes, [CROSS_VALIDATED])
+
+    def _refitted(
+        self,
+        name: str,
+        sequences: Sequences,
+        labels: NDArray[Any],
+        folds: NDArray[np.int64],
+        fold: int,
+        own: list[int],
+    ) -> Sequence[Any]:
+        """What a plain baseline says of a fold's cases, fitted on the others."""
+        rest = np.flatnonzero(folds != fold).tolist()
+        fitted = self.plain.refit(name, [sequences[i] for i in rest], labels[rest])
+        return list(fitted.probabilities(name, [sequences[i] for i in own]))
 
 
 def _timed(

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noria.modules.text import TextModule
+from noria.training.class_scores import decided
 
-__all__ = ["attention", "deciding_words", "log_odds"]
+__all__ = ["chosen_exhibits", "deciding_words", "explained", "log_odds"]
 
 _POINTS = 32
 
@@ -61,15 +62,40 @@ def deciding_words(
     return mean
 
 
-def attention(modules: Sequence[TextModule], sequence: NDArray[Any]) -> NDArray[np.float64]:
-    """How much each word counts in the pooling, mean over the members, shape (T,).
+def explained(
+    modules: Sequence[TextModule], sequence: NDArray[Any], label: int
+) -> dict[str, list[float]]:
+    """What each word did, for the report.
 
     Args:
-        modules: The members, pooled by attention.
+        modules: The members, in evaluation mode.
         sequence: The text, shape (T, 1 + G).
+        label: Number of the class that is explained.
+
+    Returns:
+        "weights", see `deciding_words`; and where the pooling is attention, "attention", how much
+        each word counts in it, mean over the members.
     """
-    x, lengths = torch.from_numpy(sequence)[None], torch.tensor([len(sequence)])
-    mean: NDArray[np.float64] = np.mean(
-        [module.attention(x, lengths)[0].double().numpy() for module in modules], axis=0
-    )
-    return mean
+    found = {"weights": deciding_words(modules, sequence, label).tolist()}
+    if modules[0].plan.pooling == "attention":
+        x, lengths = torch.from_numpy(sequence)[None], torch.tensor([len(sequence)])
+        parts = [module.attention(x, lengths)[0].double().numpy() for module in modules]
+        found["attention"] = np.mean(parts, axis=0).tolist()
+    return found
+
+
+def chosen_exhibits(
+    probabilities: NDArray[np.float64], actual: NDArray[Any], count: int
+) -> list[int]:
+    """The first cases that were classed rightly and the first that were not, half of each.
+
+    Args:
+        probabilities: Of each class, shape (N, C).
+        actual: Number of each case's class, shape (N,); or which classes it has, (N, C).
+        count: Cases at the most.
+    """
+    multi_label = actual.ndim == 2
+    found = decided(probabilities, multi_label=multi_label)
+    right = (found == actual).all(axis=1) if multi_label else found == actual
+    half = count // 2
+    return [*np.flatnonzero(right)[:half].tolist(), *np.flatnonzero(~right)[:half].tolist()]

@@ -27,6 +27,7 @@ class LanguageRecipe:
         dropout: See `LanguageModule`.
         embedding_dropout: See `LanguageModule`.
         recurrent_dropout: See `LanguageModule`.
+        weight_dropout: See `LanguageModule`.
         activation_penalty: See `StreamObjective`.
         temporal_penalty: See `StreamObjective`.
     """
@@ -36,6 +37,7 @@ class LanguageRecipe:
     dropout: float = 0.0
     embedding_dropout: float = 0.0
     recurrent_dropout: float = 0.0
+    weight_dropout: float = 0.0
     activation_penalty: float = 0.0
     temporal_penalty: float = 0.0
 
@@ -99,6 +101,7 @@ def train_language(
         dropout=recipe.dropout,
         embedding_dropout=recipe.embedding_dropout,
         recurrent_dropout=recipe.recurrent_dropout,
+        weight_dropout=recipe.weight_dropout,
     )
     objective = StreamObjective(
         module,

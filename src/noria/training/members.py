@@ -9,10 +9,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -25,6 +26,8 @@ __all__ = [
     "MemberRecipe",
     "Members",
     "checkpoint_of",
+    "held_out",
+    "member_checkpoints",
     "nearest_size",
     "train_members",
 ]
@@ -187,6 +190,33 @@ def nearest_size(build: Callable[[int], MemberPlan], parameters: int) -> int:
 def checkpoint_of(checkpoint: Path, title: str, member: int) -> Path:
     """Where a member's checkpoint is."""
     return checkpoint.with_name(f"{checkpoint.name}-{title}-{member}")
+
+
+def member_checkpoints(checkpoint: Path, members: int) -> list[Path]:
+    """The files that training a network and its feed-forward rival may have made."""
+    return [
+        checkpoint_of(checkpoint, title, member)
+        for title in ("network", "fnn")
+        for member in range(members)
+    ]
+
+
+def held_out(
+    folds: NDArray[np.int64], members: int, ask: Callable[[int, list[int]], Sequence[Any]]
+) -> list[Any]:
+    """What is said of the cases of the members' folds, in the cases' order.
+
+    Args:
+        folds: Fold of each case, shape (N,).
+        members: Folds to ask of, from 0 on.
+        ask: What is said, in their order, of the cases of a fold by who did not learn from it.
+    """
+    said: dict[int, Any] = {}
+    for fold in range(members):
+        own = np.flatnonzero(folds == fold).tolist()
+        if own:
+            said |= zip(own, ask(fold, own), strict=True)
+    return [said[case] for case in sorted(said)]
 
 
 def train_members(

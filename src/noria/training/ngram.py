@@ -39,7 +39,8 @@ class KneserNey:
         self.arrays = dict(arrays or {})
 
     def fit(self, tokens: NDArray[np.int64]) -> KneserNey:
-        """Count a text, tokens (N,)."""
+        """Count a text, tokens (N,); the order is at most N."""
+        self.order = max(1, min(self.order, len(tokens)))
         grams, counts = np.unique(self._grams(tokens, self.order), return_counts=True)
         for n in range(self.order, 0, -1):
             self.arrays[f"grams.{n}"] = grams

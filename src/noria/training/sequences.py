@@ -22,6 +22,7 @@ __all__ = [
     "Padded",
     "SequenceObjective",
     "Sequences",
+    "chosen_of_step",
     "class_probabilities",
     "class_weights",
     "distorted",
@@ -88,19 +89,22 @@ def distorted(
     return changed.astype(np.float32)
 
 
-def split_folds(labels: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
+def split_folds(labels: NDArray[Any], folds: int, seed: int) -> NDArray[np.int64]:
     """Deal the cases out to folds, each class evenly.
 
     A class of one case is in no fold: it is for training alone.
 
     Args:
-        labels: Number of each case's class, shape (N,).
+        labels: Number of each case's class, shape (N,); or which classes it has, (N, C): then it
+            is each set of classes that is dealt out evenly.
         folds: How many.
         seed: Of the order.
 
     Returns:
         The fold of each case, −1 for none, shape (N,).
     """
+    if labels.ndim == 2:
+        labels = np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1)
     random = random_generator(seed)
     fold = np.full(len(labels), -1)
     dealt = 0
@@ -147,6 +151,29 @@ def class_weights(labels: NDArray[Any]) -> NDArray[np.float64]:
     return weights
 
 
+def chosen_of_step(
+    step: int, count: int, batches: int, seed: int, lengths: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """Which sequences are in the batch of a step, every one of them once an epoch.
+
+    Args:
+        step: The step.
+        count: Sequences, N.
+        batches: In an epoch; they differ in size by one at most.
+        seed: Of the order.
+        lengths: Of the sequences, shape (N,), to put those of like length into one batch, which
+            saves padding; None leaves it to chance.
+    """
+    epoch, number = divmod(step, batches)
+    random = random_generator(seed, _ORDER, epoch)
+    order = random.permutation(count)
+    if lengths is not None:
+        stray = random.uniform(1 - _MIXING, 1 + _MIXING, count)
+        order = order[np.argsort(lengths[order] * stray)]
+        number = random.permutation(batches)[number]
+    return np.array_split(order, batches)[number]
+
+
 class SequenceObjective:
     """Cross entropy over whole sequences, every one of them once an epoch.
 
@@ -191,21 +218,14 @@ class SequenceObjective:
         self.label_smoothing = label_smoothing
         self.augmentation = augmentation
         self.by_length = by_length
+        self.lengths = np.array([len(sequence) for sequence in sequences])
         self.window = window
         self.seed = seed
 
     def batch(self, step: int) -> tuple[tuple[Padded, Tensor], bool]:
         """The batch of a step; batches of an epoch differ in size by one at most."""
-        epoch, number = divmod(step, self.batches)
-        random = random_generator(self.seed, _ORDER, epoch)
-        order = random.permutation(len(self.sequences))
-        if self.by_length:
-            lengths = np.array([len(self.sequences[index]) for index in order])
-            order = order[
-                np.argsort(lengths * random.uniform(1 - _MIXING, 1 + _MIXING, len(order)))
-            ]
-            number = random.permutation(self.batches)[number]
-        chosen = np.array_split(order, self.batches)[number]
+        lengths = self.lengths if self.by_length else None
+        chosen = chosen_of_step(step, len(self.sequences), self.batches, self.seed, lengths)
         sequences = [self.sequences[index] for index in chosen]
         if self.augmentation:
             random = random_generator(self.seed, _DISTORTION, step)

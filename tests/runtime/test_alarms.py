@@ -41,7 +41,7 @@ def learned(alarms: Alarms, errors: Floats) -> AlarmState:
 def test_normal_events_alarm_at_no_more_than_the_rate(law: str, channels: int) -> None:
     """Whatever the errors' law: no more than the rate asked for, and not never."""
     random = np.random.default_rng(0)
-    alarms = Alarms(rate=5e-3, quiet=1)
+    alarms = Alarms(rate=5e-3, quiet=16)
     state = learned(alarms, LAWS[law](random, (1500, channels)))
     rows, _ = run(alarms, state, LAWS[law](random, (6000, channels)))
     assert 1 <= len(rows) <= 1.3 * 6000 * alarms.rate
@@ -127,7 +127,7 @@ def test_a_missing_error_is_none() -> None:
     state = learned(alarms, np.random.default_rng(7).standard_normal((500, 2)))
     for error in ([np.nan, np.nan], [0.0, 0.0]):
         state, said = alarms.step(state, np.array(error), np.zeros(2))
-        assert said.score < 0.9
+        assert said.score == 0
 
 
 def test_a_state_is_a_value_of_constant_size() -> None:
@@ -146,5 +146,5 @@ def test_a_state_is_a_value_of_constant_size() -> None:
         state = after
     assert state.to_numbers().shape == first.shape
     assert np.isfinite(state.to_numbers()).all()
-    with pytest.raises(ValueError, match="array"):
+    with pytest.raises(ValueError):  # noqa: PT011
         alarms.state(first[:-1], 2)

@@ -43,8 +43,10 @@ _OUTLYING = 3.0
 """Tails above the extremes beyond which a block changes the law no further: an anomaly is no new
 normal."""
 
-_MORE = math.log(3)
-"""How much rarer, as a logarithm, a step must be to alarm in the quiet time."""
+_LEAST_SHARE = 1e-300
+
+_MORE = 1.5
+"""How many times the last alarm's rarity, a logarithm, a step in its quiet time must have."""
 
 
 class Verdict(NamedTuple):
@@ -53,8 +55,8 @@ class Verdict(NamedTuple):
     Attributes:
         score: In [0, 1]; of normal blocks at most a share 1 − s has a step of score s or more.
         channel: Index of the channel to blame.
-        fresh: Whether it may alarm: it is three times as rare as the last alarm of its channel, or
-            that one's quiet time is over.
+        fresh: Whether it may alarm: it is much rarer than the last alarm of its channel, or that
+            one's quiet time is over.
     """
 
     score: float
@@ -103,7 +105,7 @@ class Alarms:
 
     Attributes:
         rate: Share of normal steps that may alarm.
-        quiet: Steps after an alarm within which only a rarer step of that channel may alarm.
+        quiet: Steps after an alarm within which only a much rarer step of that channel may alarm.
         block: Steps of a block.
         memory: M, blocks remembered.
         widths: Steps whose errors are summed, ascending.
@@ -241,14 +243,18 @@ class Alarms:
         """
         state = dataclasses.replace(state, **self._recent(state, errors, values))
         logs = self._logarithms(state)
-        beyond = (logs - state.edge) / state.tail
-        channel = int(beyond.max(axis=1).argmax())
-        extremes = min(_EXTREMES, state.blocks)
+        known = state.history[len(state.history) - state.blocks :]
+        shares = np.where(
+            logs > state.edge,
+            min(_EXTREMES, state.blocks) / state.blocks * np.exp((state.edge - logs) / state.tail),
+            (known >= logs).mean(axis=0),
+        )
+        channel = int(shares.min(axis=1).argmin())
         # everything watched has its chance of a false alarm
-        rarity = float(beyond.max()) - math.log(beyond.size * extremes / state.blocks)
+        rarity = -math.log(max(float(shares.min()) * shares.size, _LEAST_SHARE))
         score = -math.expm1(-max(rarity, 0.0))
         held, quiet = state.held, np.maximum(state.quiet - 1, 0.0)
-        fresh = bool(rarity > (held[channel] + _MORE if state.quiet[channel] else 0.0))
+        fresh = bool(rarity > (_MORE * held[channel] if state.quiet[channel] else 0.0))
         if fresh and score >= self.threshold:
             one = np.arange(len(held)) == channel
             held, quiet = np.where(one, rarity, held), np.where(one, float(self.quiet), quiet)

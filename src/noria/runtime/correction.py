@@ -28,7 +28,7 @@ _DOUBT, _MOST_DOUBT = 0.05, 4.0
 """Variance of the weights to begin with, and of all together at the most."""
 
 _OUTLYING = 3.0
-"""Usual errors beyond which an error counts no further: an anomaly is no lesson."""
+"""Usual errors beyond which an event counts the less: an anomaly is no lesson."""
 
 _SCALE_RATE = 0.005
 
@@ -105,17 +105,18 @@ def follow(
     known = np.isfinite(error)
     relative = np.where(known, error, 0.0) / spread
     limit = _OUTLYING * correction.scale
-    step = np.clip(relative, -limit, limit)
+    weight = limit / np.maximum(limit, np.abs(relative))
     scaled = terms / spread[:, None]
-    spread_out = (correction.doubt @ scaled[:, :, None])[:, :, 0]
-    gain = spread_out / (_KEPT + (scaled * spread_out).sum(axis=1))[:, None]
-    doubt = (correction.doubt - gain[:, :, None] * spread_out[:, None, :]) / _KEPT
+    direction = (correction.doubt @ scaled[:, :, None])[:, :, 0]
+    certain = _KEPT + weight * (scaled * direction).sum(axis=1)
+    gain = direction * (weight / certain)[:, None]
+    doubt = (correction.doubt - gain[:, :, None] * direction[:, None, :]) / _KEPT
     total = np.trace(doubt, axis1=1, axis2=2)
     doubt = doubt * np.minimum(1.0, _MOST_DOUBT / total)[:, None, None]
     size = 1.25 * np.minimum(np.abs(relative), (_OUTLYING + 1) * correction.scale)
     scale = correction.scale + _SCALE_RATE * (size - correction.scale)
     return Correction(
-        np.where(known[:, None], correction.weights + gain * step[:, None], correction.weights),
+        np.where(known[:, None], correction.weights + gain * relative[:, None], correction.weights),
         np.where(known[:, None, None], doubt, correction.doubt),
         np.where(known, own_error, correction.error),
         np.where(known, scale, correction.scale),

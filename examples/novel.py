@@ -16,7 +16,7 @@ from pathlib import Path
 FOLDER = Path("novel-output")
 MODEL = FOLDER / "novel.noria"
 PROMPT = "En un lugar de la Mancha"
-QUICK = ["--hidden-size", "32", "--embedding-size", "16", "--steps", "60", "--batch-size", "8"]
+QUICK = ["--hidden-size", "32", "--embedding-size", "16", "--steps", "30", "--batch-size", "8"]
 LONG = ["--cell", "gru", "--hidden-size", "512", "--dropout", "0.2", "--learning-rate", "4e-3"]
 
 

@@ -82,7 +82,7 @@ BAD: dict[str, tuple[list[str], int, str]] = {
         fit("text.txt", "--test", "cards.csv"), 3, "cards.csv: is many texts; the model was",
     ),
     "predict": (["predict", "m.noria", "more.txt"], 2, "does not predict: noria generate writes"),
-    "stream": (["stream", "m.noria"], 2, "a model for language does not stream"),
+    "stream": (["stream", "c.noria"], 2, "a language model with conditions does not stream"),
     "a condition too much": (
         ["generate", "m.noria", "--condition", "high"], 2, "was trained without conditions",
     ),

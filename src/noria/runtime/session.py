@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from noria.errors import DataError, ModelFileError, NoriaError, StateError, UsageError
 from noria.runtime.detect import DetectStream
 from noria.runtime.forecast import ForecastStream
+from noria.runtime.language_stream import LanguageStream
 from noria.runtime.model_file import ModelFile, read_model
 from noria.runtime.plain import PlainStream
 from noria.runtime.state_bytes import seal, unseal
@@ -38,6 +39,7 @@ _TASKS: dict[str, type[StreamTask]] = {
     "network": PlainStream,
     "forecast": ForecastStream,
     "detect": DetectStream,
+    "language": LanguageStream,
 }
 
 
@@ -46,7 +48,8 @@ class Reading(Protocol):
 
     Attributes:
         x: Inputs, shape (T, I); an event may take several steps, or none.
-        last: Index of each event's last step, shape (E,); -1 where there is none yet.
+        last: Index of each event's last step, shape (E,), -1 where there is none yet; or of
+            whichever steps the task wants to see the outputs of.
     """
 
     @property
@@ -82,7 +85,7 @@ class StreamTask(Protocol):
 
         Args:
             readings: What `read` gave, a stream each.
-            outputs: The network's output after each event's last step, shape (E, O) each.
+            outputs: The network's output after the steps that `Reading.last` names, (E, O) each.
         """
 
     def memory_to_bytes(self, memory: Any) -> bytes:

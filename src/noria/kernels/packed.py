@@ -63,8 +63,9 @@ def pack(
         weight_hh: Shape (G*H, H) dense, (G*H,) diagonal, or None.
         bias_ih: Shape (G*H,).
         bias_hh: Shape (G*H,).
-        int8: Round weight_ih and a dense weight_hh to eight bits, with a scale a row, and compute
-            in float32 all the same: a quarter of the memory to read at every step.
+        int8: Round weight_ih and a dense weight_hh to eight bits, with a scale a row, and what they
+            multiply to sixteen at every step; states stay float32. A quarter of the memory to
+            read. An infinite input gives NaN in its row.
 
     Raises:
         ShapeError: if a shape disagrees with the others.

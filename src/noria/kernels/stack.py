@@ -244,8 +244,9 @@ def pack_stack(layers: Sequence[StackLayer], int8: bool = False) -> PackedStack:
 
     Args:
         layers: The stack from below, without masks.
-        int8: Round every weight_ih and dense weight_hh to eight bits, with a scale a row, and
-            compute in float32 all the same: a quarter of the memory to read at every step.
+        int8: Round every weight_ih and dense weight_hh to eight bits, with a scale a row, and what
+            they multiply to sixteen at every step; states stay float32. A quarter of the memory to
+            read. An infinite input gives NaN in its row.
 
     Raises:
         ShapeError: if a shape or a source disagrees with the others.

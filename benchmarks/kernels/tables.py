@@ -33,7 +33,7 @@ def _table(result: Result) -> str:
     unit = "µs" if stepping else "ms"
     header = ["point", f"Noria, {unit}"]
     header += ["read, GB/s", "of the cache's"] if stepping else ["GFLOP/s", "of the peak"]
-    header += [f"{peer}, times as long" for peer in peers]
+    header += [f"{peer}, times as long as Noria" for peer in peers]
     rows = []
     for line in lines:
         spent = line["ms"]["noria"]

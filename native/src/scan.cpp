@@ -20,7 +20,7 @@ template <class T, class Weight>
 NORIA_INLINE int64_t packed_weights(int gates, int64_t hidden, int64_t depth) {
   const int64_t rows = panels_of<T>(hidden) * gates * width<T>;
   if constexpr (std::is_same_v<T, Weight>) return rows * depth;
-  return rows * depth * int64_t(sizeof(Weight)) / int64_t(sizeof(T)) + rows;
+  return rows * stored_depth<Weight>(depth) * int64_t(sizeof(Weight)) / int64_t(sizeof(T)) + rows;
 }
 
 template <class T, class Weight>
@@ -57,7 +57,7 @@ void pack_weights(int G, const T* weight, int64_t hidden, int64_t depth, const i
   if constexpr (std::is_same_v<T, Weight>) {
     pack_gates(weight, hidden, depth, G, gate_of, panels.first, panels.last, to);
   } else {
-    T* scale = scales<T, Weight>(to, panels_of<T>(hidden) * depth * G * width<T>);
+    T* scale = scales<T, Weight>(to, panels_of<T>(hidden) * stored_depth<Weight>(depth) * G * width<T>);
     pack_gates(weight, hidden, depth, G, gate_of, panels.first, panels.last, (Weight*)to, scale);
   }
 }
@@ -101,21 +101,24 @@ void select_input(const ForwardJob<T>& job, int64_t first, int64_t last, Range r
   const int G = cell.gates, S = cell.slots, K = cell.kept;
   const int64_t panels = panels_of<T>(layer.in.hidden), input = layer.in.input;
   const Weight* weights = (const Weight*)layer.packed_ih;
-  const T* scale = scales<const T, Weight>(layer.packed_ih, panels * input * G * W);
+  const T* scale = scales<const T, Weight>(layer.packed_ih, panels * stored_depth<Weight>(input) * G * W);
   for (int64_t t = first; t < last; ++t)
     for (int64_t s = 0; s < job.active[t]; ++s) {
       const int64_t row = job.offset[t] - job.offset[first] + s;
       if (row < rows.first || row >= rows.last) continue;
       for (int64_t panel = 0; panel < panels; ++panel) {
-        const Weight* column = weights + (panel * input + job.index[job.at(s, t)]) * G * W;
+        const int64_t k = job.index[job.at(s, t)];
+        const Weight* own = weights + panel * stored_depth<Weight>(input) * G * W;
         for (int slot = 0; slot < S; ++slot) {
           Vector<T> sum = load(layer.bias + (panel * S + slot) * W);
           if (slot < G) {
-            const Vector<T> weight = load_weights<T>(column + slot * W);
-            if constexpr (std::is_same_v<T, Weight>)
-              sum = sum + weight;
-            else
+            if constexpr (std::is_same_v<T, Weight>) {
+              sum = sum + load(own + in_panel(G, input, k, slot) * W);
+            } else {
+              Vector<T> weight;
+              for (int i = 0; i < W; ++i) weight[i] = own[((k / 2 * G + slot) * W + i) * 2 + k % 2];
               sum = fma(load(scale + (panel * G + slot) * W), weight, sum);
+            }
           }
           store(gates + ((row * panels + panel) * K + slot) * W, sum);
         }
@@ -145,14 +148,14 @@ void multiply_input(const ForwardJob<T>& job, int64_t first, int64_t last, int p
       .a = job.x_rows + rows.first * input,
       .a_row = input,
       .w = (const Weight*)layer.packed_ih,
-      .w_panel = input * G * W,
+      .w_panel = stored_depth<Weight>(input) * G * W,
       .start = layer.bias,
       .start_row = 0,
       .start_panel = S * W,
       .c = gates + rows.first * panels * K * W,
       .c_row = panels * K * W,
       .c_panel = K * W,
-      .scale = scales<const T, Weight>(layer.packed_ih, panels * input * G * W)};
+      .scale = scales<const T, Weight>(layer.packed_ih, panels * stored_depth<Weight>(input) * G * W)};
   with_gates(cell, [&]<int all>() { multiply<T, all>(product, rows.last - rows.first, 0, panels); });
   for (int s = G; s < S; ++s)
     for (int64_t row = rows.first; row < rows.last; ++row)
@@ -175,14 +178,14 @@ int64_t multiply_below(const ForwardLayer<T>& layer, const ForwardLayer<T>& belo
       .a = handed_up + first_row * padded_input,
       .a_row = padded_input,
       .w = (const Weight*)layer.packed_ih,
-      .w_panel = input * G * W,
+      .w_panel = stored_depth<Weight>(input) * G * W,
       .start = layer.bias,
       .start_row = 0,
       .start_panel = S * W,
       .c = gates,
       .c_row = panels * K * W,
       .c_panel = K * W,
-      .scale = scales<const T, Weight>(layer.packed_ih, panels * input * G * W)};
+      .scale = scales<const T, Weight>(layer.packed_ih, panels * stored_depth<Weight>(input) * G * W)};
   const int64_t done =
       with_gates(cell, [&]<int all>() { return multiply_some<T, all>(product, count, panel, some); });
   for (int s = G; s < S; ++s)
@@ -202,18 +205,19 @@ NORIA_INLINE int64_t multiply_block(const ForwardLayer<T>& layer, const T* packe
   const int G = cell.gates, S = cell.slots, K = cell.kept;
   const int64_t panels = panels_of<T>(layer.in.hidden), padded = panels_of<T>(size) * W;
   T* state_gates = gates + (S - G) * W;
-  const Product<T, Weight> product = {.depth = size,
-                                      .a = operand + first_row * padded,
-                                      .a_row = padded,
-                                      .w = (const Weight*)packed,
-                                      .w_panel = size * G * W,
-                                      .start = state_gates,
-                                      .start_row = panels * K * W,
-                                      .start_panel = K * W,
-                                      .c = state_gates,
-                                      .c_row = panels * K * W,
-                                      .c_panel = K * W,
-                                      .scale = scales<const T, Weight>(packed, panels * size * G * W)};
+  const Product<T, Weight> product = {
+      .depth = size,
+      .a = operand + first_row * padded,
+      .a_row = padded,
+      .w = (const Weight*)packed,
+      .w_panel = stored_depth<Weight>(size) * G * W,
+      .start = state_gates,
+      .start_row = panels * K * W,
+      .start_panel = K * W,
+      .c = state_gates,
+      .c_row = panels * K * W,
+      .c_panel = K * W,
+      .scale = scales<const T, Weight>(packed, panels * stored_depth<Weight>(size) * G * W)};
   return with_gates(cell, [&]<int all>() { return multiply_some<T, all>(product, count, panel, some); });
 }
 
@@ -269,7 +273,10 @@ void step(const ForwardJob<T>& job, int64_t index, int64_t t, Range rows, Range 
   const int64_t count = running(job, rows, t);
   if (count == 0) return;
   const int before_side = t & 1, after_side = ~t & 1;
-  const int64_t at_once = with_gates(cell, [&]<int all>() { return panels_at_once<all>(count); });
+  // Weights of eight bits: all, since each call rounds the inputs.
+  const int64_t at_once = std::is_same_v<T, Weight>
+                              ? with_gates(cell, [&]<int all>() { return panels_at_once<all>(count); })
+                              : own.last - own.first;
   for (int64_t panel = own.first; panel < own.last;) {
     const int64_t left = own.last - panel;
     int64_t done = left < at_once ? left : at_once;
@@ -288,6 +295,21 @@ void step(const ForwardJob<T>& job, int64_t index, int64_t t, Range rows, Range 
     if constexpr (!built_in<CellType>) {
       step_own(job, layer, t, {rows.first, rows.first + count}, {panel, panel + done}, gates);
     } else {
+      // The gates of all these rows first: tanh(c') waits for them, and meanwhile others can be computed.
+      if (CellType::activates || layer.diagonal)
+        for (int64_t i = 0; i < count; ++i)
+          for (int64_t p = panel; p < panel + done; ++p) {
+            T* gate = gates + (i * panels + p) * K * W;
+            Vector<T> a[CellType::kept];
+            for (int g = 0; g < S; ++g) a[g] = load(gate + g * W);
+            if (layer.diagonal) {
+              const Vector<T> h = load(layer.masked[before_side] + (rows.first + i) * padded + p * W);
+              for (int g = 0; g < G; ++g)
+                a[S - G + g] = fma(load(layer.diagonal + (p * G + g) * W), h, a[S - G + g]);
+            }
+            CellType::activate(a);
+            for (int g = 0; g < S; ++g) store(gate + g * W, a[g]);
+          }
       for (int64_t i = 0; i < count; ++i) {
         const int64_t s = rows.first + i;
         T* y = layer.out.y ? layer.out.y + job.at(s, t) * hidden : nullptr;
@@ -296,11 +318,6 @@ void step(const ForwardJob<T>& job, int64_t index, int64_t t, Range rows, Range 
           const int64_t j = s * padded + p * W;
           Vector<T> a[CellType::kept];
           for (int g = 0; g < S; ++g) a[g] = load(gate + g * W);
-          if (layer.diagonal) {
-            const Vector<T> h = load(layer.masked[before_side] + j);
-            for (int g = 0; g < G; ++g)
-              a[S - G + g] = fma(load(layer.diagonal + (p * G + g) * W), h, a[S - G + g]);
-          }
           Vector<T> before[CellType::states] = {}, after[CellType::states];
           if (layer.in.carries_state) {
             before[0] = load(layer.h[before_side] + j);
@@ -313,7 +330,7 @@ void step(const ForwardJob<T>& job, int64_t index, int64_t t, Range rows, Range 
           if (layer.up_mask) store(layer.handed_up + j, after[0] * load(layer.up_mask + j));
           if (y) store_some(y + p * W, after[0], hidden - p * W);
           if (layer.saved)
-            for (int g = 0; g < K; ++g) store(gate + g * W, a[g]);
+            for (int g : CellType::computed) store(gate + g * W, a[g]);
         }
       }
     }

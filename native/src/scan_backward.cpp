@@ -5,7 +5,7 @@ namespace noria::NORIA_TARGET {
 namespace {
 
 // Weight gradients are made in strips of `sum_rows` gate neurons, over `sum_steps` steps at a time.
-constexpr int64_t sum_rows = 48, sum_steps = 256;
+constexpr int64_t sum_rows = 48, sum_steps = 128;
 constexpr int64_t block_bytes = 1024 * 1024;  // what a block of steps takes: about an L2 cache
 constexpr int64_t least_block_rows = 512;
 constexpr int64_t input_rows = 64;  // input gradients, so many steps at a time

@@ -81,26 +81,20 @@ NORIA_INLINE void store_some(T* to, Vector<T> v, int64_t count) {
   for (int64_t i = 0; i < count; ++i) to[i] = v[i];
 }
 
-// W of a panel's weights as numbers.
-template <class T>
-NORIA_INLINE Vector<T> load_weights(const T* from) {
-  return load(from);
-}
+// Of weights of eight bits, two to a neuron: sum + first · low half of `pair` + second · its high half.
+typedef int32_t Integers __attribute__((vector_size(vector_bytes)));
 
-typedef int8_t Bytes __attribute__((vector_size(width<float>)));
-
-template <class T>
-NORIA_INLINE Vector<T> load_weights(const int8_t* from) {
+NORIA_INLINE Integers multiply_pairs(const int8_t* weights, int32_t pair, Integers sum) {
 #if defined(__AVX512F__)
-  // Without the masks, which cost nothing, GCC 12 warns of its own header.
-  return Vector<T>(_mm512_maskz_cvtepi32_ps(
-      0xFFFF, _mm512_maskz_cvtepi8_epi32(0xFFFF, _mm_loadu_si128((const __m128i*)from))));
+  const __m512i wide = _mm512_maskz_cvtepi8_epi16(0xFFFFFFFF, _mm256_loadu_si256((const __m256i*)weights));
+  return sum + Integers(_mm512_maskz_madd_epi16(0xFFFF, wide, _mm512_set1_epi32(pair)));
 #elif defined(__AVX2__)
-  return Vector<T>(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)from))));
+  const __m256i wide = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)weights));
+  return sum + Integers(_mm256_madd_epi16(wide, _mm256_set1_epi32(pair)));
 #else
-  Bytes bytes;
-  memcpy(&bytes, from, sizeof bytes);
-  return __builtin_convertvector(bytes, Vector<T>);
+  const int32_t low = int16_t(pair), high = pair >> 16;
+  for (int i = 0; i < vector_bytes / 4; ++i) sum[i] += weights[2 * i] * low + weights[2 * i + 1] * high;
+  return sum;
 #endif
 }
 

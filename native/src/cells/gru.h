@@ -15,11 +15,15 @@ struct Gru {
   static constexpr int states = 1;  // h
   static constexpr int gate_of[] = {2, 0, 1, 2};
 
+  static constexpr bool activates = true;
+  static NORIA_INLINE void activate(V (&a)[kept]) { a[1] = sigmoid<T>(a[1]), a[2] = sigmoid<T>(a[2]); }
+
+  static constexpr int computed[] = {0};  // by forward(), of what is kept
   static NORIA_INLINE void forward(V (&a)[kept], const V (&before)[states], V (&after)[states]) {
-    const V r = sigmoid<T>(a[1]), z = sigmoid<T>(a[2]);
+    const V r = a[1], z = a[2];
     const V n = tanh<T>(fma(r, a[3], a[0]));
     after[0] = fma(z, before[0] - n, n);
-    a[0] = n, a[1] = r, a[2] = z;
+    a[0] = n;
   }
 
   static NORIA_INLINE void backward(const V (&saved)[kept], const V (&before)[states], V (&d_state)[states],

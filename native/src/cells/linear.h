@@ -14,6 +14,10 @@ struct Linear {
   static constexpr int states = 1;  // h
   static constexpr int gate_of[] = {0};
 
+  static constexpr bool activates = false;
+  static NORIA_INLINE void activate(V (&)[kept]) {}
+
+  static constexpr int computed[] = {0};  // by forward(), of what is kept
   static NORIA_INLINE void forward(V (&a)[kept], const V (&)[states], V (&after)[states]) { after[0] = a[0]; }
 
   static NORIA_INLINE void backward(const V (&)[kept], const V (&)[states], V (&d_state)[states],

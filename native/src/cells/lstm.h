@@ -14,12 +14,17 @@ struct Lstm {
   static constexpr int states = 2;  // h, c
   static constexpr int gate_of[] = {0, 1, 2, 3};
 
+  static constexpr bool activates = true;
+  static NORIA_INLINE void activate(V (&a)[kept]) {
+    a[0] = sigmoid<T>(a[0]), a[1] = sigmoid<T>(a[1]), a[2] = tanh<T>(a[2]), a[3] = sigmoid<T>(a[3]);
+  }
+
+  static constexpr int computed[] = {4};  // by forward(), of what is kept
   static NORIA_INLINE void forward(V (&a)[kept], const V (&before)[states], V (&after)[states]) {
-    const V i = sigmoid<T>(a[0]), f = sigmoid<T>(a[1]), g = tanh<T>(a[2]), o = sigmoid<T>(a[3]);
+    const V i = a[0], f = a[1], g = a[2], o = a[3];
     const V c = fma(f, before[1], i * g);
     after[0] = o * tanh<T>(c);
-    after[1] = c;
-    a[0] = i, a[1] = f, a[2] = g, a[3] = o, a[4] = c;
+    after[1] = a[4] = c;
   }
 
   // d_state: with respect to (h', c'), becomes that with respect to (h, c), the recurrent product apart.

@@ -28,6 +28,10 @@ struct Rnn {
   static constexpr int states = 1;  // h
   static constexpr int gate_of[] = {0};
 
+  static constexpr bool activates = false;
+  static NORIA_INLINE void activate(V (&)[kept]) {}
+
+  static constexpr int computed[] = {0};  // by forward(), of what is kept
   static NORIA_INLINE void forward(V (&a)[kept], const V (&)[states], V (&after)[states]) {
     after[0] = a[0] = Activation<T>::value(a[0]);
   }

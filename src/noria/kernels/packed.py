@@ -19,6 +19,7 @@ from noria.kernels.scan import (
     check_int8,
     check_lengths,
     dense,
+    dtype_name,
     explain,
 )
 
@@ -62,8 +63,9 @@ def pack(
         weight_hh: Shape (G*H, H) dense, (G*H,) diagonal, or None.
         bias_ih: Shape (G*H,).
         bias_hh: Shape (G*H,).
-        int8: Round weight_ih and a dense weight_hh to eight bits, with a scale a row, and compute
-            in float32 all the same: a quarter of the memory to read at every step.
+        int8: Round weight_ih and a dense weight_hh to eight bits, with a scale a row, and what they
+            multiply to sixteen at every step; states stay float32. A quarter of the memory to
+            read. An infinite input gives NaN in its row.
 
     Raises:
         ShapeError: if a shape disagrees with the others.
@@ -76,7 +78,7 @@ def pack(
         raise ShapeError(f"weight_ih has shape {weight_ih.shape}, expected (G*H, I) with G={gates}")
     hidden = weight_ih.shape[0] // gates
     dtype = weight_ih.dtype
-    reason = explain(cell, hidden_size=hidden, dtype=str(dtype), recurrence=recurrence)
+    reason = explain(cell, hidden_size=hidden, dtype=dtype_name(dtype), recurrence=recurrence)
     if reason:
         raise KernelError(reason)
     rows = ("G*H", gates * hidden)
@@ -86,7 +88,7 @@ def pack(
     if int8:
         named = {"weight_ih": weight_ih, "weight_hh": weight_hh}
         check_int8((name, array) for name, array in named.items() if array is not None)
-    weights = _PACK[str(dtype)](
+    weights = _PACK[dtype_name(dtype)](
         CELLS[cell],
         RECURRENCES[recurrence],
         hidden,
@@ -135,7 +137,7 @@ def scan_packed(
         dense(f"state {name}", array, dtype, *axes)
         for name, array in zip(names, state, strict=True)
     ]
-    y, new_h, new_c, _ = _SCAN_PACKED[dtype.name](
+    y, new_h, new_c, _ = _SCAN_PACKED[dtype_name(dtype)](
         CELLS[packed.cell],
         RECURRENCES[packed.recurrence],
         reverse,

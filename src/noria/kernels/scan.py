@@ -32,10 +32,10 @@ STATES = {
     "linear": ("h",),
 }
 RECURRENCES = {"dense": 0, "diagonal": 1, "none": 2}
-_SCAN = {np.dtype("f4"): _native.scan_float32, np.dtype("f8"): _native.scan_float64}
+_SCAN = {"float32": _native.scan_float32, "float64": _native.scan_float64}
 _SCAN_BACKWARD = {
-    np.dtype("f4"): _native.scan_backward_float32,
-    np.dtype("f8"): _native.scan_backward_float64,
+    "float32": _native.scan_backward_float32,
+    "float64": _native.scan_backward_float64,
 }
 _LINEAR = {"float32": _native.linear_float32, "float64": _native.linear_float64}
 
@@ -120,7 +120,7 @@ def explain(
         )
     if recurrence not in RECURRENCES:
         return f"The native core has the recurrences {', '.join(RECURRENCES)}, not {recurrence}."
-    if dtype not in ("float32", "float64"):
+    if dtype not in _SCAN:
         return f"The native core computes in float32 or float64, not {dtype}."
     if device != "cpu":
         return f"The native core runs on the CPU, not on {device}."
@@ -181,7 +181,7 @@ def scan(
     hidden = state[0].shape[1]
     recurrence = "none" if weight_hh is None else "diagonal" if weight_hh.ndim == 1 else "dense"
     dtype = x.dtype
-    reason = _explain(cell, hidden, dtype, recurrence)
+    reason = explain(cell, hidden_size=hidden, dtype=dtype_name(dtype), recurrence=recurrence)
     if reason:
         raise KernelError(reason)
 
@@ -208,7 +208,9 @@ def scan(
         None if lengths is None else check_lengths(lengths, batch, time),
         recurrent_mask,
     )
-    y, h, c, gates = _SCAN[dtype](CELLS[cell], RECURRENCES[recurrence], *arguments[2:], save)
+    y, h, c, gates = _SCAN[dtype_name(dtype)](
+        CELLS[cell], RECURRENCES[recurrence], *arguments[2:], save
+    )
     final = (h, c)[: len(state)]
     return Scan(y, final, Saved(*arguments, y, gates) if save else None)
 
@@ -239,7 +241,7 @@ def scan_backward(saved: Saved, grad_y: Array, grad_state: Sequence[Array]) -> G
     ]
     cell, recurrence = CELLS[saved.cell], RECURRENCES[saved.recurrence]
     arguments: list[Any] = [cell, recurrence, *saved[2:], grad_y, grad_state]
-    x, weight_ih, weight_hh, bias_ih, bias_hh, h, c = _SCAN_BACKWARD[dtype](*arguments)
+    x, weight_ih, weight_hh, bias_ih, bias_hh, h, c = _SCAN_BACKWARD[dtype_name(dtype)](*arguments)
     return Gradients(
         x=x,
         weight_ih=weight_ih,
@@ -280,8 +282,9 @@ def linear(x: Array, weight: Array, bias: Array | None) -> Array:
 
 
 @functools.lru_cache
-def _explain(cell: str, hidden: int, dtype: np.dtype[Any], recurrence: str) -> str | None:
-    return explain(cell, hidden_size=hidden, dtype=dtype.name, recurrence=recurrence)
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """Its name, which numpy takes longer to find than a small step takes."""
+    return dtype.name
 
 
 def gates_of(cell: str | Equations) -> int:

@@ -22,6 +22,7 @@ from noria.kernels.scan import (
     check_int8,
     check_lengths,
     dense,
+    dtype_name,
     explain,
     gates_of,
     states_of,
@@ -183,7 +184,7 @@ def scan_stack(
     x = np.ascontiguousarray(x)
     state = checked_states("state", checked, state, x.dtype, batch)
     lengths = None if lengths is None else check_lengths(lengths, batch, time)
-    ys, final, gates = _SCAN[str(x.dtype)](
+    ys, final, gates = _SCAN[dtype_name(x.dtype)](
         arguments(checked, save), x, lists(state), lengths, reverse, save
     )
     saved = SavedStack(checked, x, state, lengths, reverse, tuple(ys), gates) if save else None
@@ -211,7 +212,7 @@ def scan_stack_backward(
     batch, time, hidden = saved.ys[-1].shape
     grad_y = dense("grad_y", grad_y, dtype, ("B", batch), ("T", time), ("H", hidden))
     grad_state = checked_states("grad_state", saved.layers, grad_state, dtype, batch)
-    x, found = _BACKWARD[str(dtype)](
+    x, found = _BACKWARD[dtype_name(dtype)](
         arguments(saved.layers, save=True),
         saved.x,
         lists(saved.state),
@@ -243,8 +244,9 @@ def pack_stack(layers: Sequence[StackLayer], int8: bool = False) -> PackedStack:
 
     Args:
         layers: The stack from below, without masks.
-        int8: Round every weight_ih and dense weight_hh to eight bits, with a scale a row, and
-            compute in float32 all the same: a quarter of the memory to read at every step.
+        int8: Round every weight_ih and dense weight_hh to eight bits, with a scale a row, and what
+            they multiply to sixteen at every step; states stay float32. A quarter of the memory to
+            read. An infinite input gives NaN in its row.
 
     Raises:
         ShapeError: if a shape or a source disagrees with the others.
@@ -293,7 +295,7 @@ def scan_stack_packed(
     if x.dtype != dtype:
         raise KernelError(f"x is {x.dtype}, but the weights are {dtype}")
     batch, time, _ = x.shape
-    ys, final, _ = _SCAN_PACKED[str(dtype)](
+    ys, final, _ = _SCAN_PACKED[dtype_name(dtype)](
         arguments(packed.layers),
         packed.weights,
         packed.int8,
@@ -321,7 +323,7 @@ def _checked_layers(
                 f"weight_ih of layer {index} has shape {shape}, expected (G*H, I) with G={gates}"
             )
         sizes.append(shape[0] // gates)
-        reason = explain(layer.cell, hidden_size=sizes[-1], dtype=str(dtype), save=save)
+        reason = explain(layer.cell, hidden_size=sizes[-1], dtype=dtype_name(dtype), save=save)
         if reason:
             raise KernelError(reason)
     checked = []
@@ -401,7 +403,7 @@ def checked_states(
 def arguments(layers: tuple[StackLayer, ...], save: bool = False) -> list[_native._Layer]:
     return [
         (
-            *_code(layer.cell, str(layer.weight_ih.dtype), save),
+            *_code(layer.cell, dtype_name(layer.weight_ih.dtype), save),
             layer.carries_state,
             layer.hidden_size,
             layer.weight_ih,

@@ -12,7 +12,7 @@ from torch import Tensor
 from noria.cells import State
 from noria.errors import UsageError
 from noria.network.compiled import scan_opaque
-from noria.network.plan import Plan, StackLayer, flatten, gradients_of, run
+from noria.network.plan import Plan, StackLayer, flatten, gradients_of, run, run_layer
 
 __all__ = ["scan_native"]
 
@@ -50,12 +50,17 @@ class _Scan(torch.autograd.Function):
         lengths: Tensor | None,
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
-        result = run(plan, reverse, save, lengths, tensors)
         ctx.plan = plan
-        ctx.scan = result.saved
-        y = torch.from_numpy(result.y)
-        ctx.save_for_backward(*tensors, y)
-        return (y, *(torch.from_numpy(part) for own in result.state for part in own))
+        layer = run_layer(plan, reverse, save, lengths, tensors)
+        if layer is not None:
+            ctx.scan, y, state = layer.saved, layer.y, layer.state
+        else:
+            stack = run(plan, reverse, save, lengths, tensors)
+            ctx.scan, y = stack.saved, stack.y
+            state = tuple(part for own in stack.state for part in own)
+        outputs = (torch.from_numpy(y), *(torch.from_numpy(part) for part in state))
+        ctx.save_for_backward(*tensors, outputs[0])
+        return outputs
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:

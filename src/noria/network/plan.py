@@ -14,7 +14,16 @@ from noria import kernels
 from noria.cells import Cell, State
 from noria.equations import Equations
 
-__all__ = ["LayerPlan", "Plan", "StackLayer", "flatten", "gradients_of", "run", "saved_stack"]
+__all__ = [
+    "LayerPlan",
+    "Plan",
+    "StackLayer",
+    "flatten",
+    "gradients_of",
+    "run",
+    "run_layer",
+    "saved_stack",
+]
 
 Array = NDArray[Any]
 
@@ -48,6 +57,7 @@ class StackLayer:
 
 
 _OPTIONAL = ("bias_hh", "weight_cell", "recurrent_mask", "input_mask")
+_PLAIN = ("weight_ih", "bias_ih", "bias_hh")
 _MASKS = ("recurrent_mask", "input_mask")
 
 
@@ -104,6 +114,34 @@ def run(
     return kernels.scan_stack(layers, x, state, counts, save=save, reverse=reverse)
 
 
+def run_layer(
+    plan: Plan, reverse: bool, save: bool, lengths: Tensor | None, tensors: Sequence[Tensor]
+) -> kernels.Scan | None:
+    """The scan of a plan of one plain layer, by a shorter way to the same bits; None for others.
+
+    The way through a stack's checks takes longer than a short sequence.
+    """
+    if len(plan) > 1 or plan[0].names != _PLAIN or not isinstance(plan[0].cell, str):
+        return None
+    if not plan[0].carries_state or plan[0].sources not in ((), (0,)):
+        return None
+    x, weight_ih, bias_ih, bias_hh, *rest = [_array(tensor) for tensor in tensors]
+    weight_hh = rest.pop(0) if plan[0].sources else None
+    counts = None if lengths is None else _array(lengths)
+    return kernels.scan(
+        plan[0].cell,
+        x,
+        weight_ih,
+        weight_hh,
+        bias_ih,
+        bias_hh,
+        rest,
+        lengths=counts,
+        reverse=reverse,
+        save=save,
+    )
+
+
 def saved_stack(
     plan: Plan,
     reverse: bool,
@@ -128,7 +166,7 @@ def saved_stack(
 
 
 def gradients_of(
-    plan: Plan, saved: kernels.SavedStack, grads: Sequence[Array]
+    plan: Plan, saved: kernels.SavedStack | kernels.Saved, grads: Sequence[Array]
 ) -> list[Array | None]:
     """Gradients in the order of a plan's tensors, None for masks.
 
@@ -138,6 +176,10 @@ def gradients_of(
         grads: Of y and of the final states.
     """
     grad_y, *rest = grads
+    if isinstance(saved, kernels.Saved):
+        one = kernels.scan_backward(saved, grad_y, rest)
+        recurrence = [] if one.weight_hh is None else [one.weight_hh]
+        return [one.x, one.weight_ih, one.bias_ih, one.bias_hh, *recurrence, *one.state]
     following = iter(rest)
     given = [[next(following) for _ in range(layer.states)] for layer in plan]
     gradients = kernels.scan_stack_backward(saved, grad_y, given)

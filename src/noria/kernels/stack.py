@@ -183,7 +183,7 @@ def scan_stack(
     x = np.ascontiguousarray(x)
     state = checked_states("state", checked, state, x.dtype, batch)
     lengths = None if lengths is None else check_lengths(lengths, batch, time)
-    ys, final, gates = _SCAN[str(x.dtype)](
+    ys, final, gates = _SCAN[x.dtype.name](
         arguments(checked, save), x, lists(state), lengths, reverse, save
     )
     saved = SavedStack(checked, x, state, lengths, reverse, tuple(ys), gates) if save else None
@@ -211,7 +211,7 @@ def scan_stack_backward(
     batch, time, hidden = saved.ys[-1].shape
     grad_y = dense("grad_y", grad_y, dtype, ("B", batch), ("T", time), ("H", hidden))
     grad_state = checked_states("grad_state", saved.layers, grad_state, dtype, batch)
-    x, found = _BACKWARD[str(dtype)](
+    x, found = _BACKWARD[dtype.name](
         arguments(saved.layers, save=True),
         saved.x,
         lists(saved.state),
@@ -293,7 +293,7 @@ def scan_stack_packed(
     if x.dtype != dtype:
         raise KernelError(f"x is {x.dtype}, but the weights are {dtype}")
     batch, time, _ = x.shape
-    ys, final, _ = _SCAN_PACKED[str(dtype)](
+    ys, final, _ = _SCAN_PACKED[dtype.name](
         arguments(packed.layers),
         packed.weights,
         packed.int8,
@@ -321,7 +321,7 @@ def _checked_layers(
                 f"weight_ih of layer {index} has shape {shape}, expected (G*H, I) with G={gates}"
             )
         sizes.append(shape[0] // gates)
-        reason = explain(layer.cell, hidden_size=sizes[-1], dtype=str(dtype), save=save)
+        reason = explain(layer.cell, hidden_size=sizes[-1], dtype=dtype.name, save=save)
         if reason:
             raise KernelError(reason)
     checked = []
@@ -401,7 +401,7 @@ def checked_states(
 def arguments(layers: tuple[StackLayer, ...], save: bool = False) -> list[_native._Layer]:
     return [
         (
-            *_code(layer.cell, str(layer.weight_ih.dtype), save),
+            *_code(layer.cell, layer.weight_ih.dtype.name, save),
             layer.carries_state,
             layer.hidden_size,
             layer.weight_ih,

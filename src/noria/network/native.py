@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from noria import kernels
 from noria.cells import State
 from noria.errors import UsageError
 from noria.network.compiled import scan_opaque
@@ -32,10 +33,18 @@ def scan_native(
     save = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     if torch.compiler.is_compiling():
         found = scan_opaque(plan, reverse, save, lengths, tensors)
+    elif save:
+        found = _Scan.apply(plan, reverse, lengths, *tensors)  # type: ignore[no-untyped-call]
     else:
-        found = _Scan.apply(plan, reverse, save, lengths, *tensors)  # type: ignore[no-untyped-call]
+        found = _tensors_of(run(plan, reverse, save, lengths, tensors))
     final = list(found[1:])
     return found[0], tuple(tuple(final.pop(0) for _ in own) for own in state)
+
+
+def _tensors_of(result: kernels.StackScan) -> list[Tensor]:
+    """y and the final states."""
+    arrays = [result.y, *(part for own in result.state for part in own)]
+    return [torch.from_numpy(array) for array in arrays]
 
 
 class _Scan(torch.autograd.Function):
@@ -46,16 +55,15 @@ class _Scan(torch.autograd.Function):
         ctx: Any,
         plan: Plan,
         reverse: bool,
-        save: bool,
         lengths: Tensor | None,
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
-        result = run(plan, reverse, save, lengths, tensors)
+        result = run(plan, reverse, True, lengths, tensors)
         ctx.plan = plan
         ctx.scan = result.saved
-        y = torch.from_numpy(result.y)
+        y, *final = _tensors_of(result)
         ctx.save_for_backward(*tensors, y)
-        return (y, *(torch.from_numpy(part) for own in result.state for part in own))
+        return (y, *final)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -66,7 +74,7 @@ class _Scan(torch.autograd.Function):
         found = _FirstDerivatives.apply(  # type: ignore[no-untyped-call]
             compute, len(grads), *grads, *ctx.saved_tensors
         )
-        return (None, None, None, None, *found)
+        return (None, None, None, *found)
 
 
 class _FirstDerivatives(torch.autograd.Function):

@@ -98,7 +98,9 @@ class LayerWeights(nn.Module):
             Shape (G·H, K); differentiable.
         """
         edge = next(edge for edge in self.edges if edge.source == source)
-        weight = functional.dropout(self.weight_hh[str(source)], dropout, training=dropout > 0)
+        weight: Tensor = self.weight_hh[str(source)]
+        if dropout:
+            weight = functional.dropout(weight, dropout)
         rows, columns = edge.shape
         gates = len(self.layer.gates)
         if edge.kind == "dense":
@@ -131,4 +133,4 @@ class LayerWeights(nn.Module):
         if edge.kind != "diagonal":
             return self.recurrent(edge.source, dropout)
         weight = self.weight_hh[str(edge.source)].reshape(-1)
-        return functional.dropout(weight, dropout, training=dropout > 0)
+        return functional.dropout(weight, dropout) if dropout else weight

@@ -89,3 +89,42 @@ def test_backends_and_wirings_drop_alike(feedback: str) -> None:
 def test_what_is_no_probability(name: str, p: float) -> None:
     with pytest.raises(UsageError, match=f"^{name} is"):
         Network(1, [RNN(1)], **{name: p})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_one_mask_of_weights_a_call(backend: Any) -> None:
+    torch.manual_seed(0)
+    net = summing(40, "direct+lateral", weight_dropout=0.25, backend=backend)
+    with torch.no_grad():
+        net.layers[0].weight_hh["0"].fill_(1.0)
+    x = torch.zeros(7, 3, 1)
+    x[:, 0] = 1.0
+    y, _ = net(x)
+    assert (y[:, 0] == 40).all()  # nothing has come back yet
+    torch.testing.assert_close(y, y[:1].expand(y.shape))  # the same for every row
+    kept = y[0, 1, 0] * 0.75
+    torch.testing.assert_close(kept, kept.round(), rtol=0, atol=1e-2)  # a count of weights
+    assert kept.item() == pytest.approx(40 * 40 * 0.75, rel=0.1)
+    assert not torch.equal(y, net(x)[0])  # another for each call
+    y[:, 1].sum().backward()
+    grad = net.layers[0].weight_hh["0"].grad
+    assert grad is not None
+    assert (grad == 0).sum() == 1600 - round(kept.item())  # none where the weight was dropped
+    assert torch.equal(net.eval()(x)[0][:, 1], torch.full((7, 1), 1600.0))
+
+
+@pytest.mark.parametrize("feedback", ["direct", "lateral", "direct+lateral", "full"])
+def test_backends_and_wirings_drop_weights_alike(feedback: str) -> None:
+    torch.manual_seed(0)
+    net = Network(3, [LSTM(4), RNN(5)], feedback, weight_dropout=0.5).double()
+    x = torch.randn(2, 5, 3, dtype=torch.float64)
+    found = []
+    for backend in ("native", "oracle"):
+        net.backend = backend  # type: ignore[assignment]
+        torch.manual_seed(7)
+        y, _ = net(x)
+        net.zero_grad()
+        y.square().sum().backward()
+        found.append([y, *(p.grad for p in net.parameters() if p.grad is not None)])
+    torch.testing.assert_close(*found, rtol=1e-11, atol=1e-11)
+    assert not torch.equal(found[0][0], net.eval()(x)[0])

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional
 
 from noria.cells import make_cell
@@ -124,12 +123,14 @@ class LanguageModule(nn.Module):
         self.plan = plan
         self.dropout = dropout
         self.embedding_dropout = embedding_dropout
-        self.weight_dropout = weight_dropout
         self.embedding = nn.Embedding(plan.vocabulary_size, plan.embedding_size)
         if plan.tied:  # as the output's weights it had better begin small
             nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         self.network = Network.from_wiring(
-            plan.wiring, dropout=dropout, recurrent_dropout=recurrent_dropout
+            plan.wiring,
+            dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
+            weight_dropout=weight_dropout,
         )
         width = plan.wiring.output_size
         self.output: nn.Linear | None = None
@@ -171,9 +172,7 @@ class LanguageModule(nn.Module):
             x = self._embed(seen).unfold(1, plan.window, 1).transpose(2, 3).flatten(2)
             hidden, _ = self.network(x)
         else:
-            hidden, state = functional_call(
-                self.network, self._dropped_weights(), (self._embed(tokens), state)
-            )
+            hidden, state = self.network(self._embed(tokens), state)
         assert state is not None
         return hidden, self._drop(hidden), state
 
@@ -199,16 +198,6 @@ class LanguageModule(nn.Module):
             kept = functional.dropout(x.new_ones(self.plan.vocabulary_size), self.embedding_dropout)
             x = x * kept[tokens][..., None]
         return self._drop(x)
-
-    def _dropped_weights(self) -> dict[str, Tensor]:
-        """The recurrent weights as this call takes them, by name; none where they stay."""
-        if not self.training or not self.weight_dropout:
-            return {}
-        return {
-            name: functional.dropout(weight, self.weight_dropout)
-            for name, weight in self.network.named_parameters()
-            if ".weight_hh." in name
-        }
 
     def _drop(self, x: Tensor) -> Tensor:
         """x (B, T, H) with one mask a sequence."""

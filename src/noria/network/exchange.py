@@ -72,8 +72,11 @@ def to_torch(network: Network) -> nn.RNN | nn.LSTM | nn.GRU:
             "torch.nn has only stacks of one cell and size, wired direct+lateral, without an"
             " output layer and without shared layers"
         )
-    if network.recurrent_dropout:
-        raise WiringError("torch.nn has no dropout on the recurrence: set recurrent_dropout to 0")
+    if network.recurrent_dropout or network.weight_dropout:
+        raise WiringError(
+            "torch.nn has no dropout on the recurrence: set recurrent_dropout and weight_dropout"
+            " to 0"
+        )
     sizes = {"input_size": wiring.input_size, "hidden_size": layers[0].hidden_size}
     options = {
         "num_layers": len(layers),

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from noria import kernels
 from noria.cells import State
 from noria.errors import UsageError
 from noria.network.compiled import scan_opaque
@@ -32,10 +33,24 @@ def scan_native(
     save = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     if torch.compiler.is_compiling():
         found = scan_opaque(plan, reverse, save, lengths, tensors)
+    elif save:
+        found = _Scan.apply(plan, reverse, lengths, *tensors)  # type: ignore[no-untyped-call]
     else:
-        found = _Scan.apply(plan, reverse, save, lengths, *tensors)  # type: ignore[no-untyped-call]
+        _, found = _run(plan, reverse, save, lengths, tensors)
     final = list(found[1:])
     return found[0], tuple(tuple(final.pop(0) for _ in own) for own in state)
+
+
+def _run(
+    plan: Plan, reverse: bool, save: bool, lengths: Tensor | None, tensors: Sequence[Tensor]
+) -> tuple[kernels.Saved | kernels.SavedStack | None, list[Tensor]]:
+    """What the way back needs; y and the final states."""
+    layer = run_layer(plan, reverse, save, lengths, tensors)
+    if layer is not None:
+        return layer.saved, [torch.from_numpy(array) for array in (layer.y, *layer.state)]
+    stack = run(plan, reverse, save, lengths, tensors)
+    arrays = [stack.y, *(part for own in stack.state for part in own)]
+    return stack.saved, [torch.from_numpy(array) for array in arrays]
 
 
 class _Scan(torch.autograd.Function):
@@ -46,21 +61,13 @@ class _Scan(torch.autograd.Function):
         ctx: Any,
         plan: Plan,
         reverse: bool,
-        save: bool,
         lengths: Tensor | None,
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
         ctx.plan = plan
-        layer = run_layer(plan, reverse, save, lengths, tensors)
-        if layer is not None:
-            ctx.scan, y, state = layer.saved, layer.y, layer.state
-        else:
-            stack = run(plan, reverse, save, lengths, tensors)
-            ctx.scan, y = stack.saved, stack.y
-            state = tuple(part for own in stack.state for part in own)
-        outputs = (torch.from_numpy(y), *(torch.from_numpy(part) for part in state))
-        ctx.save_for_backward(*tensors, outputs[0])
-        return outputs
+        ctx.scan, (y, *final) = _run(plan, reverse, True, lengths, tensors)
+        ctx.save_for_backward(*tensors, y)
+        return (y, *final)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -75,7 +82,7 @@ class _Scan(torch.autograd.Function):
             )
         else:
             found = _gradients(compute, grads)
-        return (None, None, None, None, *found)
+        return (None, None, None, *found)
 
 
 def _gradients(

@@ -41,6 +41,8 @@ class Network(nn.Module):
         dropout: Probability of dropping a neuron's output on its way to the layer above; one mask
             per sequence.
         recurrent_dropout: Probability of dropping it on its way back; one mask per sequence.
+        weight_dropout: Probability of dropping a recurrent weight itself; one mask per call, for
+            all rows and steps of it (DropConnect, as in AWD-LSTM).
         backend: "auto" runs the native kernel where it can and the oracle elsewhere, "native"
             raises where the kernel cannot run, "oracle" is plain torch operations.
 
@@ -74,6 +76,7 @@ class Network(nn.Module):
         bidirectional: bool = False,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        weight_dropout: float = 0.0,
         backend: Backend = "auto",
     ) -> None:
         wiring = Wiring.build(
@@ -84,7 +87,7 @@ class Network(nn.Module):
             share_layers=share_layers,
             bidirectional=bidirectional,
         )
-        self._build(wiring, dropout, recurrent_dropout, backend)
+        self._build(wiring, (dropout, recurrent_dropout, weight_dropout), backend)
 
     @classmethod
     def from_wiring(
@@ -93,11 +96,12 @@ class Network(nn.Module):
         *,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        weight_dropout: float = 0.0,
         backend: Backend = "auto",
     ) -> Self:
         """A network with fresh weights for a wiring, such as one read from a model file."""
         network = cls.__new__(cls)
-        network._build(wiring, dropout, recurrent_dropout, backend)
+        network._build(wiring, (dropout, recurrent_dropout, weight_dropout), backend)
         return network
 
     def save(self, path: Path | str) -> None:
@@ -130,17 +134,17 @@ class Network(nn.Module):
         return network.eval()
 
     def _build(
-        self, wiring: Wiring, dropout: float, recurrent_dropout: float, backend: Backend
+        self, wiring: Wiring, dropouts: tuple[float, float, float], backend: Backend
     ) -> None:
         super().__init__()
-        for name, p in [("dropout", dropout), ("recurrent_dropout", recurrent_dropout)]:
+        names = ("dropout", "recurrent_dropout", "weight_dropout")
+        for name, p in zip(names, dropouts, strict=True):
             if not 0 <= p < 1:
                 raise UsageError(f"{name} is {p}: a probability from 0 up to, not including, 1")
         if backend not in ("auto", "native", "oracle"):
             raise UsageError(f"backend is {backend!r}, expected 'auto', 'native' or 'oracle'")
         self.wiring = wiring
-        self.dropout = dropout
-        self.recurrent_dropout = recurrent_dropout
+        self.dropout, self.recurrent_dropout, self.weight_dropout = dropouts
         self.backend: Backend = backend
         self.cells: list[Cell] = [
             make_cell(l.cell, l.hidden_size, l.meaning) for l in wiring.layers
@@ -330,7 +334,7 @@ class Network(nn.Module):
         *,
         reverse: bool,
     ) -> tuple[Tensor, State]:
-        recurrence = weights.own_recurrence()
+        recurrence = weights.own_recurrence(self._weight_dropout)
         layer = StackLayer(
             cell=cell,
             weight_ih=weights.weight_ih,
@@ -375,7 +379,7 @@ class Network(nn.Module):
                 weight_ih=weights.weight_ih,
                 bias_ih=weights.bias_ih,
                 bias_hh=weights.bias_hh,
-                weight_hh=weights.recurrences(),
+                weight_hh=weights.recurrences(self._weight_dropout),
                 weight_cell=weights.weight_cell,
                 carries_state=weights.layer.carries_state,
                 recurrent_mask=recurrent_mask,
@@ -387,6 +391,10 @@ class Network(nn.Module):
             if isinstance(weights, LayerWeights)
         ]
         return scan_stack(layers, x, state, lengths, backend=self.backend)
+
+    @property
+    def _weight_dropout(self) -> float:
+        return self.weight_dropout if self.training else 0.0
 
     def _mask(self, x: Tensor, width: int, path: str) -> Tensor | None:
         """A dropout mask (B, width) for a whole sequence, None where nothing is dropped."""

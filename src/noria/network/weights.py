@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from noria.wiring import Edge, Layer
 
@@ -86,14 +87,20 @@ class LayerWeights(nn.Module):
             joined = torch.cat(blocks) if edge.kind == "dense" else torch.stack(blocks)
             weight.copy_(joined)
 
-    def recurrent(self, source: int) -> Tensor:
+    def recurrent(self, source: int, dropout: float = 0.0) -> Tensor:
         """The block R from layer `source` as a matrix, zeros where the wiring forbids.
+
+        Args:
+            source: Index of the layer that sends.
+            dropout: Probability of dropping each weight, the others grown to make up for it.
 
         Returns:
             Shape (G·H, K); differentiable.
         """
         edge = next(edge for edge in self.edges if edge.source == source)
         weight: Tensor = self.weight_hh[str(source)]
+        if dropout:
+            weight = functional.dropout(weight, dropout)
         rows, columns = edge.shape
         gates = len(self.layer.gates)
         if edge.kind == "dense":
@@ -104,23 +111,26 @@ class LayerWeights(nn.Module):
         zeros = weight.new_zeros(gates, rows * columns)
         return zeros.index_copy(1, allowed, weight).reshape(gates * rows, columns)
 
-    def recurrences(self) -> dict[int, Tensor]:
+    def recurrences(self, dropout: float = 0.0) -> dict[int, Tensor]:
         """Every block R as a scan takes it, by its source.
+
+        Args:
+            dropout: See `recurrent`.
 
         Returns:
             (G·H, K) each, or (G·H,) for a diagonal.
         """
-        return {edge.source: self._recurrence(edge) for edge in self.edges}
+        return {edge.source: self._recurrence(edge, dropout) for edge in self.edges}
 
-    def own_recurrence(self) -> Tensor | None:
+    def own_recurrence(self, dropout: float = 0.0) -> Tensor | None:
         """R from the layer to itself as a scan takes it; None where it does not feed itself."""
         for edge in self.edges:
             if edge.source == edge.target:
-                return self._recurrence(edge)
+                return self._recurrence(edge, dropout)
         return None
 
-    def _recurrence(self, edge: Edge) -> Tensor:
-        if edge.kind == "diagonal":
-            weight: Tensor = self.weight_hh[str(edge.source)]
-            return weight.reshape(-1)
-        return self.recurrent(edge.source)
+    def _recurrence(self, edge: Edge, dropout: float) -> Tensor:
+        if edge.kind != "diagonal":
+            return self.recurrent(edge.source, dropout)
+        weight: Tensor = self.weight_hh[str(edge.source)].reshape(-1)
+        return functional.dropout(weight, dropout) if dropout else weight

@@ -33,7 +33,7 @@ class Limits:
     """
 
     wait_s: float = 0.002
-    batch_events: int = 1024
+    batch_events: int = 4096
     message_bytes: int = 1 << 20
     message_events: int = 1024
     queue_bytes: int = 16 << 20

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
@@ -15,6 +16,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from noria import kernels
 from noria.errors import ResourceError, UsageError
 from noria.server.access import Access, Token, is_loopback
 from noria.server.app import make_app
@@ -66,6 +68,9 @@ def serve(
     log_as_json()
     _raise_file_limit()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    if "NORIA_NUM_THREADS" not in os.environ:
+        # a batch is too small to share, and threads that wait for each other would hold the loop up
+        kernels.set_num_threads(1)
     limits = limits or Limits()
     listener = _listen(host, port)
     with contextlib.closing(listener):

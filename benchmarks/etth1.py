@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--horizons", type=int, nargs="+", default=[96, 192, 336, 720])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--hidden-size", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--ensemble", type=int, default=1)
     parser.add_argument(
@@ -77,7 +77,7 @@ def main() -> None:
                 context_length=WINDOW,
                 dropout=0.5,
                 recurrent_dropout=0.0,
-                levels=(),
+                weight_decay=0.3,
                 steps=options.steps,
                 learning_rate=options.learning_rate,
                 ensemble=options.ensemble,

@@ -680,7 +680,7 @@ def test_a_checkpoint_of_another_training_is_refused(
 
 def test_logs_for_tensorboard(here: Path) -> None:
     main([*fit("good.csv"), "--log-dir", "logs"])
-    assert list((here / "logs").glob("events.out.tfevents*"))
+    assert list((here / "logs" / "network").glob("events.out.tfevents*"))
 
 
 def test_the_real_air_of_beijing(

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from statsforecast.models import MSTL, AutoETS, SeasonalNaive
+from statsforecast.models import MSTL, AutoARIMA, AutoETS, SeasonalNaive
 
 from noria.errors import DataError, UsageError
 from noria.training import baselines
-from noria.training.baselines import PointAndIntervals, auto_ets, seasonal_naive
+from noria.training.baselines import PointAndIntervals, auto_arima, auto_ets, seasonal_naive
 from noria.training.metrics import mase, seasonal_naive_scale
 
 NAN = float("nan")
@@ -153,6 +153,24 @@ def test_a_series_that_ets_cannot_fit_is_seasonal_naive() -> None:
     np.testing.assert_array_equal(found[0].upper[80], naive.upper[80])
 
 
+@pytest.mark.parametrize("season", [4, 13])
+def test_auto_arima_is_that_of_statsforecast(season: int) -> None:
+    history = seasonal_series(season, 60)
+    model = AutoARIMA(season_length=season)
+    if season > 12:
+        model = MSTL(season_length=season, trend_forecaster=AutoARIMA(season_length=1))
+    found, fallbacks = auto_arima([history], 5, season, (80,))
+    assert fallbacks == 0
+    assert_same(found[0], model.forecast(y=history, h=5, level=[80]))
+
+
+def test_of_a_long_history_the_end_is_taken() -> None:
+    history = seasonal_series(4, 5_000)
+    (whole,), _ = auto_ets([history], 3, 1)
+    (end,), _ = auto_ets([history[-4_096:]], 3, 1)
+    np.testing.assert_array_equal(whole.mean, end.mean)
+
+
 def test_a_constant_series() -> None:
     (found,), _ = auto_ets([np.full(40, 3.0)], 2, 4, (80,))
     np.testing.assert_allclose(found.mean, 3)
@@ -169,7 +187,7 @@ def test_no_series_is_begun_after_the_time_is_up(n_jobs: int) -> None:
 
 
 def test_a_killed_process_costs_no_more_than_its_forecasts(monkeypatch: Any) -> None:
-    monkeypatch.setattr(baselines, "_ets", die)
+    monkeypatch.setattr(baselines, "_forecast", die)
     found, fallbacks = auto_ets([seasonal_series(4, 40)] * 3, 2, 4, n_jobs=2)
     assert fallbacks == 3
     np.testing.assert_array_equal(found[0].mean, seasonal_naive(seasonal_series(4, 40), 2, 4).mean)

@@ -58,6 +58,21 @@ def test_each_step_is_forecast_by_its_own_code_and_known_values(head: HorizonHea
     assert not torch.equal(changed[2], found[2])
 
 
+def test_a_shift_is_linear_in_the_networks_output() -> None:
+    torch.manual_seed(0)
+    head = HorizonHead(H, K, F, C, Distribution("student_t", QUANTILES), direct=True)
+    hidden, candidates, known = inputs()
+    found = head(hidden, candidates, known)
+    with torch.no_grad():
+        torch.testing.assert_close(head(hidden, candidates, known), found)
+        head.direct.bias += torch.tensor([1.0, 2.0, 3.0, 4.0])
+    expected = torch.zeros(R, K, 3)
+    expected[..., 0] = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    torch.testing.assert_close(head(hidden, candidates, known) - found, expected)
+    head(hidden, candidates, known)[..., 0].sum().backward()
+    torch.testing.assert_close(head.direct.weight.grad, hidden.sum(0).expand(K, H))
+
+
 def test_every_parameter_is_used(head: HorizonHead) -> None:
     head(*inputs()).pow(2).sum().backward()
     for name, parameter in head.named_parameters():

@@ -398,6 +398,6 @@ def test_a_document_that_does_not_fit_its_weights(plain: Case, folder: Path, cha
     part = document["parts"]["network"] | changes.get("network", {})
     document = document | {"parts": {"network": part}} | changes
     write_model(path, document, model.weights)
-    with pytest.raises(ModelFileError, match="damaged|lacks the weight"):
+    with pytest.raises(ModelFileError, match=r"damaged|lacks the weight"):
         Session.open(path)
     assert read_model(path).task == "forecast"

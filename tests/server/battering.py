@@ -77,9 +77,10 @@ async def _messages(url: str, count: int, first: int, found: Counter[str]) -> No
                 while number < first + count:
                     some = min(WINDOW, first + count - number)
                     for _ in range(some):
-                        data = mutated_message(random.Random(f"message-{number}"), given)
+                        chance, names = random.Random(f"message-{number}"), (f"m{number}", "n")
+                        data = mutated_message(chance, given, names)
                         number += 1
-                        await socket.send(data, text=True)
+                        await socket.send(data, text=_is_text(data) or number % 50 == 0)
                     for _ in range(some):
                         reply = orjson.loads(await asyncio.wait_for(socket.recv(), 30))
                         item = reply[0] if isinstance(reply, list) else reply
@@ -91,6 +92,15 @@ async def _messages(url: str, count: int, first: int, found: Counter[str]) -> No
                 # what comes after a message that ends a connection can lose the reason on its way
                 assert code in (1007, 1009, None), f"closed with {code} after message {number}"
                 found["closed"] += 1
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether a text frame may hold it: one that may not ends the connection."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _states(url: str, session: Session, count: int, first: int, found: Counter[str]) -> None:

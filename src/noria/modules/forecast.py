@@ -24,6 +24,7 @@ class ForecastModule(nn.Module):
         distribution: What the head's numbers stand for.
         dropout: Between layers, and from the last one to the head.
         recurrent_dropout: On the recurrence.
+        direct: See `HorizonHead`.
     """
 
     def __init__(
@@ -36,13 +37,14 @@ class ForecastModule(nn.Module):
         *,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        direct: bool = False,
     ) -> None:
         super().__init__()
         self.network = Network.from_wiring(
             wiring, dropout=dropout, recurrent_dropout=recurrent_dropout
         )
         self.head = HorizonHead(
-            wiring.output_size, horizon, known_size, candidate_size, distribution
+            wiring.output_size, horizon, known_size, candidate_size, distribution, direct=direct
         )
         self.dropout = dropout
 

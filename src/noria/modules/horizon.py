@@ -20,9 +20,10 @@ class HorizonHead(nn.Module):
     advance of it weigh the plain forecasts (last value, a season before, …) against each other
     and add what those leave out:
 
-        n_j(k) = Σ_c softmax(w(k))_c · candidate_c(k) + δ_j(k)
+        n_j(k) = Σ_c softmax(w(k))_c · candidate_c(k) + s(k) + δ_j(k)
 
-    The numbers n are quantiles, or those of another distribution, whose widths are δ alone.
+    The shift s is linear in the network's output, where there is one. The numbers n are quantiles,
+    or those of another distribution, whose widths are δ alone.
 
     Letters: R forecasts, H hidden, K horizon, C candidates, F known in advance, P numbers.
 
@@ -32,6 +33,7 @@ class HorizonHead(nn.Module):
         known_size: F.
         candidate_size: C.
         distribution: What the numbers stand for.
+        direct: Whether there is a shift s.
 
     Source: one context and a local network a step, as in MQ-RNN, Wen et al. 2017.
     """
@@ -47,6 +49,8 @@ class HorizonHead(nn.Module):
         known_size: int,
         candidate_size: int,
         distribution: Distribution,
+        *,
+        direct: bool = False,
     ) -> None:
         super().__init__()
         self.horizon = horizon
@@ -60,11 +64,15 @@ class HorizonHead(nn.Module):
             nn.ReLU(),
             nn.Linear(self._width, candidate_size + distribution.size),
         )
+        self.direct = nn.Linear(hidden_size, horizon) if direct else None
         last = self.local[2]
         assert isinstance(last, nn.Linear)
         with torch.no_grad():
             last.weight.mul_(0.1)
             last.bias.zero_()
+            if self.direct is not None:
+                self.direct.weight.mul_(0.1)
+                self.direct.bias.zero_()
             if distribution.name == "quantiles":
                 normal = [NormalDist().inv_cdf(q) for q in distribution.probabilities]
                 last.bias[candidate_size:] = torch.tensor(normal)
@@ -94,6 +102,8 @@ class HorizonHead(nn.Module):
         out = self.local(seen)
         shares = out[..., : self.candidate_size].softmax(dim=-1)
         mixed = (shares * candidates).sum(dim=-1, keepdim=True)
+        if self.direct is not None:
+            mixed = mixed + self.direct(hidden)[..., None]
         moved, apart = out[..., self.candidate_size :].tensor_split([self.distribution.moved], -1)
         return torch.cat([mixed + moved, apart], dim=-1)
 

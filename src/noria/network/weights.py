@@ -110,16 +110,17 @@ class LayerWeights(nn.Module):
         Returns:
             (G·H, K) each, or (G·H,) for a diagonal.
         """
-        return {
-            edge.source: self.weight_hh[str(edge.source)].reshape(-1)
-            if edge.kind == "diagonal"
-            else self.recurrent(edge.source)
-            for edge in self.edges
-        }
+        return {edge.source: self._recurrence(edge) for edge in self.edges}
 
     def own_recurrence(self) -> Tensor | None:
         """R from the layer to itself as a scan takes it; None where it does not feed itself."""
         for edge in self.edges:
             if edge.source == edge.target:
-                return self.recurrences()[edge.source]
+                return self._recurrence(edge)
         return None
+
+    def _recurrence(self, edge: Edge) -> Tensor:
+        if edge.kind == "diagonal":
+            weight: Tensor = self.weight_hh[str(edge.source)]
+            return weight.reshape(-1)
+        return self.recurrent(edge.source)

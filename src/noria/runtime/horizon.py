@@ -33,12 +33,14 @@ class HorizonWeights:
         code: A code of each horizon step, (K, E).
         first: (W, N + E + F + C) and (W,).
         second: (C + P, W) and (C + P,).
+        direct: (K, H) and (K,), from the network's output to a shift of each step; None for none.
     """
 
     context: tuple[Array, Array]
     code: Array
     first: tuple[Array, Array]
     second: tuple[Array, Array]
+    direct: tuple[Array, Array] | None = None
 
     @classmethod
     def from_names(cls, weights: Mapping[str, Array]) -> Self:
@@ -51,11 +53,13 @@ class HorizonWeights:
         def pair(name: str) -> tuple[Array, Array]:
             return weights[f"{name}.weight"], weights[f"{name}.bias"]
 
-        return cls(pair("context"), weights["code"], pair("local.0"), pair("local.2"))
+        direct = pair("direct") if "direct.weight" in weights else None
+        return cls(pair("context"), weights["code"], pair("local.0"), pair("local.2"), direct)
 
     def fits(self, hidden: int, horizon: int, known: int, candidates: int, numbers: int) -> bool:
         """Whether the shapes are those of H, K, F, C and P, and all types one."""
-        arrays = (*self.context, self.code, *self.first, *self.second)
+        direct = self.direct or ()
+        arrays = (*self.context, self.code, *self.first, *self.second, *direct)
         if self.code.ndim != 2 or len({array.dtype for array in arrays}) > 1:
             return False
         width, context = len(self.first[1]), len(self.context[1])
@@ -68,6 +72,7 @@ class HorizonWeights:
             (width,),
             (candidates + numbers, width),
             (candidates + numbers,),
+            *([(horizon, hidden), (horizon,)] if direct else []),
         ]
 
 
@@ -76,7 +81,7 @@ def horizon_numbers(
 ) -> Array:
     """Forecast.
 
-        n_j(k) = Σ_c softmax(w(k))_c · candidate_c(k) + δ_j(k),  and δ_j(k) alone for j ≥ moved
+        n_j(k) = Σ_c softmax(w(k))_c · candidate_c(k) + s(k) + δ_j(k),  δ_j(k) alone for j ≥ moved
 
     Args:
         weights: Of the head, float32 or float64; all arrays have their type.
@@ -107,7 +112,10 @@ def horizon_numbers(
         total += share
         mixed += share * candidates[..., index]
     numbers: Array = out[..., size:]
-    numbers[..., :moved] += (mixed / total)[..., None]
+    place = mixed / total
+    if weights.direct:
+        place = place + kernels.linear(hidden, *weights.direct)
+    numbers[..., :moved] += place[..., None]
     return numbers
 
 

@@ -120,6 +120,7 @@ def recipe_of(given: Mapping[str, Any], levels: tuple[int, ...]) -> Recipe:
         **{name: given[name] for name in kept},
         members=given["ensemble"],
         window=None if segment is None else Window(context, segment),
+        direct=segment is not None,
         training=TrainingConfig(
             **{name: given[name] for name in loop},
             validate_every=max(1, min(100, given["steps"] // 10)),

@@ -29,6 +29,9 @@ _LONGEST_SEASON = {"AutoETS": 24, "AutoARIMA": 12}
 """A longer one is removed by STL first: ETS has a parameter for its every step, and ARIMA's
 estimation takes minutes."""
 
+_LONGEST_HISTORY = 4096
+"""Steps that an automatic model is fitted to, the last ones: older ones cost time alone."""
+
 
 @dataclass(frozen=True, eq=False)
 class PointAndIntervals:
@@ -127,6 +130,8 @@ def auto_ets(
     ETS, whose every step of the season is a parameter: the seasons are then taken out by STL,
     non-seasonal ETS forecasts the rest, and the last season is added back, as R's `stlf` does. A
     history shorter than two seasons has no seasonal part.
+
+    Of a history longer than 4,096 steps the last ones are taken.
 
     A series on which this fails, or which is not finished in time, gets `seasonal_naive`.
 
@@ -254,6 +259,7 @@ def _forecast(
     observed = np.flatnonzero(~np.isnan(history))
     inside = np.arange(observed[0], observed[-1] + 1)
     y = np.interp(inside, observed, history[observed])
+    y = y[-_LONGEST_HISTORY:]
     late = len(history) - 1 - int(observed[-1])
     kind = {"AutoETS": AutoETS, "AutoARIMA": AutoARIMA}[name]
     if season == 1 or len(y) < 2 * season:

@@ -46,6 +46,7 @@ class Recipe:
         members: Networks, alike but for their seed, whose quantiles are averaged.
         window: What they see where they start afresh at every forecast; None where they go on
             from step to step.
+        direct: See `noria.modules.horizon.HorizonHead`.
         training: For the loop.
     """
 
@@ -59,6 +60,7 @@ class Recipe:
     distribution: str
     members: int
     window: Window | None
+    direct: bool
     training: TrainingConfig
 
     def module(self, wiring: Wiring, panel: Panel) -> ForecastModule:
@@ -71,6 +73,7 @@ class Recipe:
             Distribution(self.distribution, quantile_grid(self.levels)),
             dropout=self.dropout,
             recurrent_dropout=self.recurrent_dropout,
+            direct=self.direct,
         )
 
 
@@ -149,6 +152,7 @@ class TrainedForecaster:
             "known_size": head.known_size,
             "candidate_size": head.candidate_size,
             "distribution": head.distribution.name,
+            "direct": head.direct is not None,
             "window": self.window and dataclasses.asdict(self.window),
             "factors": self.factors.tolist(),
             "history": dataclasses.asdict(self.history),
@@ -189,6 +193,7 @@ class TrainedForecaster:
                 document["known_size"],
                 document["candidate_size"],
                 Distribution(document["distribution"], quantile_grid(levels)),
+                direct=document["direct"],
             )
             put_weights(module, weights, f"{number}.")
             modules.append(module.eval())

@@ -64,8 +64,8 @@ def detect(
     false_alarm_rate
         Share of normal events that may raise an alarm.
     quiet
-        Events after an alarm within which only a much rarer one of that channel alarms again; half of
-        the events learned from, at most 256, if left out.
+        Events after an alarm within which only a much rarer one of that channel alarms again; half
+        of the events learned from, at most 256, if left out.
     context_length
         Steps of a training stretch.
     dropout

@@ -73,8 +73,8 @@ class AnomalyDetector(BaseEstimator):  # type: ignore[misc]
         num_layers: Layers.
         feedback: Which neurons feed which; see `noria.wiring.Wiring.build`.
         false_alarm_rate: Share of normal events that may raise an alarm.
-        quiet: Events after an alarm within which only a much rarer one of that channel alarms again;
-            None takes half of the events learned from, at most 256.
+        quiet: Events after an alarm within which only a much rarer one of that channel alarms
+            again; None takes half of the events learned from, at most 256.
         context_length: Steps of a training stretch.
         dropout: Probability of dropping a neuron's output on its way up.
         recurrent_dropout: Probability of dropping it on its way back.

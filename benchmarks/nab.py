@@ -28,13 +28,13 @@ from noria.training.nab import NabFile, best_threshold, nab_score, probation
 COLUMNS = {"time": "timestamp", "value": ("value",)}
 
 
-def watch(folder: Path, path: Path, seed: int) -> tuple[NabFile, dict, dict]:
+def watch(folder: Path, path: Path, seed: int, baselines: list[str]) -> tuple[NabFile, dict, dict]:
     """What alarms are worth in one file, each model's scores, and how it went."""
     started = time.monotonic()
     table = read_channels(path, **COLUMNS)
     first = probation(len(table))
     windows = read_windows(folder / "combined_windows.json", table)
-    detector = AnomalyDetector(test_share=0, seed=seed)
+    detector = AnomalyDetector(test_share=0, seed=seed, baselines=baselines)
     detector.fit(pl.read_csv(path)[:first], **COLUMNS)
     seconds = time.monotonic() - started
     said = {part.model: part.onsets() for part in detector.judged(path)}
@@ -55,6 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--groups", nargs="+")
+    parser.add_argument("--baselines", nargs="*", default=["moving_z_score"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--output", type=Path, default=Path("nab.json"))
     parser.add_argument("--scores", type=Path, help="an .npz file for every score")
@@ -65,7 +66,7 @@ def main() -> None:
     for seed in options.seeds:
         for group in groups:
             for path in sorted((data / group).glob("*.csv")):
-                file, said, result = watch(options.folder, path, seed)
+                file, said, result = watch(options.folder, path, seed, options.baselines)
                 results.append(result)
                 print(json.dumps(result), flush=True)
                 key = (seed, group, path.stem)

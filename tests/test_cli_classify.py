@@ -193,7 +193,13 @@ def test_columns_by_other_names(here: Path, capsys: pytest.CaptureFixture[str]) 
     code, _, err = result(capsys, fit("renamed.csv", *flags))
     assert (code, err) == (0, "")
     document = read_model("x.noria").document
-    assert document["columns"] == {"id": "who", "time": "t", "value": ["x", "y"], "label": "kind"}
+    assert document["columns"] == {
+        "id": "who",
+        "time": "t",
+        "value": ["x", "y"],
+        "label": "kind",
+        "group": None,
+    }
     assert result(capsys, ["evaluate", "x.noria", "renamed.csv"])[0] == 0
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from noria.tasks.detect import AnomalyDetector
     from noria.tasks.forecast import Forecaster
     from noria.tasks.language import LanguageModel
+    from noria.tasks.regress import SequenceRegressor
     from noria.tasks.tag import SequenceTagger
     from noria.tasks.translate import Translator
     from noria.wiring import Wiring
@@ -51,6 +52,7 @@ __all__ = [
     "NoriaError",
     "PeepholeLSTM",
     "SequenceClassifier",
+    "SequenceRegressor",
     "SequenceTagger",
     "Session",
     "TextClassifier",
@@ -75,6 +77,7 @@ _HOME = {
     "Network": "noria.network",
     "NoriaError": "noria.errors",
     "SequenceClassifier": "noria.tasks.classify",
+    "SequenceRegressor": "noria.tasks.regress",
     "SequenceTagger": "noria.tasks.tag",
     "Session": "noria.runtime",
     "TextClassifier": "noria.tasks.classify_text",

@@ -37,21 +37,21 @@ def learned(alarms: Alarms, errors: Floats) -> AlarmState:
 
 
 @pytest.mark.parametrize("law", LAWS)
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, 2])
 def test_normal_events_alarm_at_no_more_than_the_rate(law: str, channels: int) -> None:
     """Whatever the errors' law: no more than the rate asked for, and not never."""
     random = np.random.default_rng(0)
     alarms = Alarms(rate=5e-3, quiet=16)
     state = learned(alarms, LAWS[law](random, (1500, channels)))
-    rows, _ = run(alarms, state, LAWS[law](random, (6000, channels)))
-    assert 1 <= len(rows) <= 1.3 * 6000 * alarms.rate
+    rows, _ = run(alarms, state, LAWS[law](random, (3000, channels)))
+    assert 1 <= len(rows) <= 1.5 * 3000 * alarms.rate
 
 
 def test_a_score_is_the_share_of_blocks_as_high() -> None:
     random = np.random.default_rng(1)
     alarms = Alarms(rate=1e-3, quiet=1)
     state = learned(alarms, random.standard_normal((2000, 1)))
-    _, verdicts = run(alarms, state, random.standard_normal((8000, 1)))
+    _, verdicts = run(alarms, state, random.standard_normal((4000, 1)))
     highest = np.array([said.score for said in verdicts]).reshape(-1, alarms.block).max(axis=1)
     for score in (0.8, 0.9, 0.95):
         assert np.mean(highest >= score) <= 1.3 * (1 - score)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from sklearn.base import clone
 
@@ -256,6 +257,31 @@ def test_data_that_is_not_what_it_should_be(fitted: SequenceClassifier) -> None:
         small().fit(long_table(X, y), y)
     with pytest.raises(UsageError, match="not fitted yet"):
         small().predict(X)
+
+
+def test_cases_of_one_group_are_never_on_both_sides() -> None:
+    """Each group has a shape of its own and either class: across groups it tells nothing."""
+    random = np.random.default_rng(0)
+    shapes = 3 * random.standard_normal((10, 20, 1))
+    groups = np.repeat(np.arange(10), 6)
+    X = [shapes[group] + 0.01 * random.standard_normal((20, 1)) for group in groups]
+    y = np.where(groups % 2 == 0, "even", "odd")
+    settings: dict[str, Any] = {"members": 5, "baselines": ["nearest_neighbour"]}
+    alone, grouped = (
+        small(**settings).fit(X, y, groups=own).comparison_.scores[1].accuracy
+        for own in (None, groups)
+    )
+    assert alone == 1
+    assert grouped < 0.9
+    table = long_table(X, y).with_columns(
+        who=pl.Series([str(group) for group in groups for _ in range(20)])
+    )
+    same = small(**settings).fit(table, group="who").comparison_.scores[1].accuracy
+    assert same == grouped
+    with pytest.raises(DataError, match="4 groups are too few for 5 members"):
+        small(**settings).fit(X, y, groups=groups % 4)
+    with pytest.raises(DataError, match=r"groups has shape \(3,\): expected \(60,\)"):
+        small().fit(X, y, groups=[1, 2, 3])
 
 
 def test_balanced_weights_make_a_rare_class_count() -> None:

@@ -11,7 +11,14 @@ from torch import nn
 from noria.training.class_baselines import PlainBaselines, summaries
 from noria.training.class_scores import ClassForecasts, compared, score
 from noria.training.loop import random_generator
-from noria.training.sequences import SequenceObjective, distorted, pad, split_folds, windowed
+from noria.training.sequences import (
+    SequenceObjective,
+    distorted,
+    pad,
+    split_folds,
+    split_groups,
+    windowed,
+)
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.integers(2, 6))
@@ -133,3 +140,14 @@ def test_the_neighbour_is_the_nearest_at_one_length() -> None:
     plain = PlainBaselines.fit(["nearest_neighbour"], sequences, np.array([0, 1]), 3, 3)
     asked = [np.float32([[0], [0], [0], [1]]), np.float32([[1], [0]])]
     assert plain.probabilities("nearest_neighbour", asked).tolist() == [[1, 0, 0], [0, 1, 0]]
+
+
+def test_groups_are_dealt_out_whole_and_the_classes_evenly() -> None:
+    labels = np.arange(60) % 3
+    groups = np.repeat(np.arange(10), 6)
+    folds = split_groups(labels, groups, 5, seed=0)
+    assert np.bincount(folds).tolist() == [12] * 5
+    for group in range(10):
+        assert len(set(folds[groups == group].tolist())) == 1
+    assert split_groups(labels, groups, 5, seed=0).tolist() == folds.tolist()
+    assert split_groups(labels, groups, 5, seed=1).tolist() != folds.tolist()

@@ -22,6 +22,7 @@ from noria.cli.fit_classify import classify
 from noria.cli.fit_detect import detect
 from noria.cli.fit_forecast import forecast
 from noria.cli.fit_language import language
+from noria.cli.fit_regress import regress
 from noria.cli.fit_tag import tag
 from noria.cli.fit_translate import translate
 from noria.cli.generate import generate
@@ -51,6 +52,7 @@ fit_app = App(name="fit", help="Train a model on your data.")
 app.command(fit_app)
 fit_app.command(forecast)
 fit_app.command(classify)
+fit_app.command(regress)
 fit_app.command(tag)
 fit_app.command(language)
 fit_app.command(translate)

@@ -16,6 +16,7 @@ _TASKS = {
     "forecast": ("noria.tasks.forecast", "Forecaster"),
     "classify": ("noria.tasks.classify", "SequenceClassifier"),
     "classify_text": ("noria.tasks.classify_text", "TextClassifier"),
+    "regress": ("noria.tasks.regress", "SequenceRegressor"),
     "language": ("noria.tasks.language", "LanguageModel"),
     "translate": ("noria.tasks.translate", "Translator"),
     "tag": ("noria.tasks.tag", "SequenceTagger"),

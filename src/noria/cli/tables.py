@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from noria.training.comparison import Comparison
     from noria.training.detection_scores import DetectionComparison
     from noria.training.language_scores import LanguageComparison
+    from noria.training.regression_scores import RegressionComparison
     from noria.training.tag_scores import TagComparison
     from noria.training.translation import TranslationComparison
 
@@ -24,6 +25,7 @@ def show_comparison(
     | ClassComparison
     | DetectionComparison
     | LanguageComparison
+    | RegressionComparison
     | TagComparison
     | TranslationComparison
     | None,
@@ -59,12 +61,15 @@ def show_comparison(
     from noria.training.comparison import Comparison
     from noria.training.detection_scores import DetectionComparison
     from noria.training.language_scores import LanguageComparison
+    from noria.training.regression_scores import RegressionComparison
     from noria.training.tag_scores import TagComparison
 
     if isinstance(comparison, ClassComparison):
         table = _classes(comparison)
     elif isinstance(comparison, DetectionComparison):
         table = _detections(comparison)
+    elif isinstance(comparison, RegressionComparison):
+        table = _numbers(comparison)
     elif isinstance(comparison, TagComparison):
         table = _tags(comparison)
     elif isinstance(comparison, LanguageComparison):
@@ -122,6 +127,19 @@ def _tags(comparison: TagComparison) -> Table:
         table.add_row(
             score.model,
             *(f"{100 * figures[name]:.2f}" for name in names),
+            "" if score.parameters is None else str(score.parameters),
+            f"{score.seconds:.1f}",
+        )
+    return table
+
+
+def _numbers(comparison: RegressionComparison) -> Table:
+    table = _table(f"{comparison.cases} held-out cases", ["RMSE", "MAE", "R²"])
+    for score in comparison.scores:
+        table.add_row(
+            score.model,
+            *(f"{value:.4g}" for value in (score.rmse, score.mae)),
+            "" if score.r2 != score.r2 else f"{score.r2:.4f}",
             "" if score.parameters is None else str(score.parameters),
             f"{score.seconds:.1f}",
         )

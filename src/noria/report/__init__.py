@@ -10,6 +10,7 @@ from noria.report.classify_text import classify_text_page
 from noria.report.detect import detect_page
 from noria.report.forecast import forecast_page
 from noria.report.language import language_page
+from noria.report.regress import regress_page
 from noria.report.tag import tag_page
 from noria.report.translate import translate_page
 from noria.runtime import read_model
@@ -23,6 +24,7 @@ _PAGES = {
     "classify_text": classify_text_page,
     "detect": detect_page,
     "language": language_page,
+    "regress": regress_page,
     "tag": tag_page,
     "translate": translate_page,
 }

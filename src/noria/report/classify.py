@@ -15,7 +15,7 @@ from noria.report.words import count, figures, whole, words
 from noria.runtime import ModelFile
 from noria.training.class_scores import ClassComparison
 
-__all__ = ["LEFT_OUT", "add_classes", "classify_page"]
+__all__ = ["LEFT_OUT", "TRAINED_ON", "add_classes", "add_network", "classify_page"]
 
 LEFT_OUT = "Each member learned from all training {} but its own part, by which it was validated."
 
@@ -39,7 +39,7 @@ _MEASURES = {
     "seconds": "the time to train the networks and to classify.",
 }
 
-_TRAINED_ON = {
+TRAINED_ON = {
     "shortest": "steps of the shortest",
     "longest": "steps of the longest",
     "data_sha256": "SHA-256 of the data",
@@ -60,7 +60,7 @@ def classify_page(file: ModelFile) -> Page:
     page = Page(f"Classification into {count(len(comparison.classes), 'class', 'classes')}")
     _add_summary(page, file, comparison)
     add_classes(page, comparison, "case", _MODELS)
-    _add_network(page, document, file)
+    add_network(page, document, file)
     add_learning(page, document["parts"], "the cross entropy", LEFT_OUT.format("cases"))
     _add_origin(page, file)
     return page
@@ -122,7 +122,14 @@ def _add_summary(page: Page, file: ModelFile, comparison: ClassComparison) -> No
     )
 
 
-def _add_network(page: Page, document: dict[str, Any], file: ModelFile) -> None:
+def add_network(page: Page, document: dict[str, Any], file: ModelFile) -> None:
+    """Add the section on networks of whole series.
+
+    Args:
+        page: The page to add to.
+        document: The model's.
+        file: The model.
+    """
     plan, wiring = document["parts"]["network"]["plan"], file.wiring
     members = len(document["parts"]["network"]["histories"])
     front = ""
@@ -149,7 +156,7 @@ def _add_origin(page: Page, file: ModelFile) -> None:
     data = [
         *((f"column: {role}", words(name)) for role, name in document["columns"].items()),
         *(
-            (_TRAINED_ON.get(key, key), words(value))
+            (TRAINED_ON.get(key, key), words(value))
             for key, value in document["trained_on"].items()
         ),
     ]

@@ -10,7 +10,6 @@ neighbour, logistic regression on summary statistics.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -19,26 +18,32 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from noria.errors import DataError, UsageError
-from noria.features.cases import CaseColumns, read_cases
+from noria.errors import DataError
+from noria.features.cases import CaseColumns
 from noria.features.frames import frame_like
-from noria.features.labelled import LabelledSequences, SequenceScaler, from_arrays
+from noria.features.labelled import LabelledSequences, SequenceScaler
 from noria.feedback import Feedback
 from noria.modules.classify import ClassifyPlan
-from noria.modules.convolution import front_strides
-from noria.modules.pooling import POOLINGS
 from noria.tasks.estimator import (
-    check_at_least_one,
-    check_at_least_zero,
     check_baselines,
-    check_choice,
     check_class_weight,
     check_fitted,
     check_shares,
-    check_training,
     reading,
     settings,
     write_parts,
+)
+from noria.tasks.whole_series import (
+    about_cases,
+    check_network,
+    deal_folds,
+    network_plan,
+    read_sequences,
+    recipe_settings,
+    scale_sequences,
+    scaler_from_dict,
+    scaler_to_dict,
+    window_of,
 )
 from noria.training.class_baselines import PlainBaselines
 from noria.training.class_rivals import CLASS_BASELINES, ClassModels
@@ -50,13 +55,9 @@ from noria.training.classifying import (
     train_classifier,
 )
 from noria.training.members import member_checkpoints
-from noria.training.sequences import class_weights, split_folds, split_groups
+from noria.training.sequences import class_weights
 
 __all__ = ["SequenceClassifier"]
-
-_FOLDS = 5
-_FEWEST_STEPS, _EPOCHS = 600, 40
-_LONGEST_WINDOW = 256
 
 
 class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -200,7 +201,7 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         self._check_arguments()
         self.columns_ = CaseColumns(id, time, tuple(value), label, group)
-        cases = self._read(X, y, groups, labelled=True)
+        cases = read_sequences(X, y, self.columns_, groups, labelled=True)
         assert cases.labels is not None
         self.classes_, labels = np.unique(cases.labels, return_inverse=True)
         if len(self.classes_) < 2:
@@ -208,24 +209,13 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.scaler_ = SequenceScaler.fit(cases.sequences)
         self.channels_ = cases.channels
         held_apart = None if test is None else self._read_test(test)
-        folds = self._folds(cases, labels)
-        for fold in range(self.members):
-            if not (folds == fold).any():
-                raise DataError(
-                    f"{cases.name}: {len(cases)} cases are too few for"
-                    f" {max(_FOLDS, self.members)} folds: each needs one of a class that has two"
-                )
+        folds = deal_folds(cases, labels, self.members, self.seed)
         sequences = [self.scaler_.scale(sequence) for sequence in cases.sequences]
-        window = int(min(np.median(cases.lengths), _LONGEST_WINDOW))
-        recipe = self._recipe(len(cases))
-        self.trained_on_: dict[str, Any] = {
-            "cases": len(cases),
-            "classes": len(self.classes_),
-            "channels": len(cases.channels),
-            "shortest": int(cases.lengths.min()),
-            "longest": int(cases.lengths.max()),
-            "data_sha256": cases.sha256(),
-        }
+        window = window_of(cases)
+        recipe = ClassifyRecipe.of(
+            recipe_settings(self, len(cases)), "dropout", "recurrent_dropout"
+        )
+        self.trained_on_ = about_cases(cases, classes=len(self.classes_))
         common: dict[str, Any] = {
             "class_weights": None if self.class_weight is None else class_weights(labels),
             "trained_on": self.trained_on_["data_sha256"],
@@ -234,19 +224,7 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "log_dir": log_dir,
             "progress": progress,
         }
-        plan = ClassifyPlan.build(
-            self.scaler_.size,
-            len(self.classes_),
-            self.cell,
-            self.hidden_size,
-            self.num_layers,
-            self.feedback,
-            bidirectional=self.bidirectional,
-            strides=front_strides(self.convolutions, int(np.median(cases.lengths))),
-            channels=self.channels,
-            kernel_size=self.kernel_size,
-            pooling=self.pooling,
-        )
+        plan = network_plan(self, cases, self.scaler_.size, len(self.classes_))
         self.network_ = train_classifier(
             plan, sequences, labels, folds, recipe, title="network", **common
         )
@@ -303,7 +281,7 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             DataError: if the data is not what it should be.
         """
         check_fitted(self)
-        cases = self._read(X, None, labelled=False)
+        cases = read_sequences(X, None, self.columns_, labelled=False)
         return self.network_.probabilities(self._scaled(cases))
 
     def predict_frame(self, data: Any) -> Any:
@@ -320,7 +298,7 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             DataError: if the data is not what it should be.
         """
         check_fitted(self)
-        cases = self._read(data, None, labelled=False)
+        cases = read_sequences(data, None, self.columns_, labelled=False)
         probabilities = self.network_.probabilities(self._scaled(cases))
         names = self._class_names()
         is_table = not cases.name.endswith(".ts") and cases.name != "X"
@@ -363,11 +341,7 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "columns": dataclasses.asdict(self.columns_),
             "channels": list(self.channels_),
             "classes": self.classes_.tolist(),
-            "scaler": {
-                "mean": self.scaler_.mean.tolist(),
-                "deviation": self.scaler_.deviation.tolist(),
-                "gaps": self.scaler_.gaps,
-            },
+            "scaler": scaler_to_dict(self.scaler_),
             "window": self.plain_.window,
             "trained_on": self.trained_on_,
             "comparison": self.comparison_.to_dict(),
@@ -389,10 +363,7 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.columns_ = CaseColumns(**{**columns, "value": tuple(columns["value"])})
             self.channels_ = tuple(document["channels"])
             self.classes_ = np.array(document["classes"])
-            scaler = document["scaler"]
-            self.scaler_ = SequenceScaler(
-                np.array(scaler["mean"]), np.array(scaler["deviation"]), scaler["gaps"]
-            )
+            self.scaler_ = scaler_from_dict(document["scaler"])
             self.trained_on_ = document["trained_on"]
             self.comparison_ = ClassComparison.from_dict(document["comparison"])
             parts = {
@@ -409,38 +380,10 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _check_arguments(self) -> None:
-        check_at_least_one(
-            self,
-            *("hidden_size", "num_layers", "channels", "kernel_size", "members", "batch_size"),
-            *("steps", "patience", "checkpoint_every"),
-        )
-        check_training(self)
+        check_network(self)
         check_baselines(self.baselines, CLASS_BASELINES)
-        check_at_least_zero(self, "convolutions")
-        if self.kernel_size % 2 == 0:
-            raise UsageError(f"kernel_size is {self.kernel_size}: it must be odd")
-        check_choice("pooling", self.pooling, POOLINGS)
-        check_shares(self, "augmentation", "label_smoothing")
+        check_shares(self, "label_smoothing")
         check_class_weight(self.class_weight)
-
-    def _folds(self, cases: LabelledSequences, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The fold that each case is dealt to, shape (N,)."""
-        folds = max(_FOLDS, self.members)
-        if cases.groups is None:
-            return split_folds(labels, folds, self.seed)
-        groups = len(np.unique(cases.groups))
-        if groups < max(2, self.members):
-            raise DataError(
-                f"{cases.name}: {groups} groups are too few for {self.members} members, each of"
-                " which leaves another one out"
-            )
-        return split_groups(labels, cases.groups, min(folds, groups), self.seed)
-
-    def _recipe(self, cases: int) -> ClassifyRecipe:
-        most = max(_FEWEST_STEPS, _EPOCHS * -(-cases // self.batch_size))
-        return ClassifyRecipe.of(
-            settings(self) | {"steps": self.steps or most}, "dropout", "recurrent_dropout"
-        )
 
     def _class_names(self) -> list[str]:
         return [str(name) for name in self.classes_.tolist()]
@@ -448,28 +391,13 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _models(self) -> ClassModels:
         return ClassModels(self.network_, self.fnn_, self.plain_)
 
-    def _read(self, X: Any, y: Any, groups: Any = None, *, labelled: bool) -> LabelledSequences:
-        if isinstance(X, str | os.PathLike) or hasattr(X, "columns"):
-            if y is not None or groups is not None:
-                raise UsageError("y is given, but a file or dataframe brings its own labels")
-            return read_cases(X, self.columns_, labelled=labelled)
-        cases = from_arrays(X, y, groups)
-        if labelled and cases.labels is None:
-            raise UsageError("y is missing: arrays bring no labels")
-        return cases
-
     def _scaled(self, cases: LabelledSequences) -> list[NDArray[np.float32]]:
-        if len(cases.channels) != len(self.channels_):
-            raise DataError(
-                f"{cases.name}: has {len(cases.channels)} channels, the model was trained on"
-                f" {len(self.channels_)}"
-            )
-        return [self.scaler_.scale(sequence) for sequence in cases.sequences]
+        return scale_sequences(cases, self.scaler_, len(self.channels_))
 
     def _read_test(self, test: Any) -> tuple[list[NDArray[np.float32]], NDArray[np.int64]]:
         """Cases to compare on: scaled, and the numbers of their classes."""
         X, y = test if isinstance(test, tuple) else (test, None)
-        cases = self._read(X, y, labelled=True)
+        cases = read_sequences(X, y, self.columns_, labelled=True)
         names = self._class_names()
         labels = [str(label) for label in np.asarray(cases.labels).tolist()]
         for case, label in zip(cases.ids, labels, strict=True):

@@ -19,6 +19,7 @@ from noria.network import NetworkState
 from noria.training.loop import random_generator
 
 __all__ = [
+    "NumberObjective",
     "Padded",
     "SequenceObjective",
     "Sequences",
@@ -27,6 +28,7 @@ __all__ = [
     "class_weights",
     "distorted",
     "log_loss",
+    "outputs",
     "pad",
     "split_folds",
     "split_groups",
@@ -254,6 +256,24 @@ class SequenceObjective:
         return log_loss(probabilities, labels)
 
 
+class NumberObjective(SequenceObjective):
+    """A number for each whole sequence: squares of small errors, the size of large ones.
+
+    The labels are numbers in units of their deviation, shape (N,), float32.
+    """
+
+    def loss(self, batch: tuple[Padded, Tensor], state: NetworkState | None) -> tuple[Tensor, None]:
+        """Huber's loss of a batch."""
+        (x, lengths), numbers = batch
+        return functional.smooth_l1_loss(self.module(x, lengths)[:, 0], numbers), None
+
+    def validate(self) -> float:
+        """Root mean square error of the validation part."""
+        sequences, numbers = self.validation
+        errors = outputs(self.module, windowed(sequences, self.window))[:, 0] - numbers
+        return float(np.sqrt((errors**2).mean()))
+
+
 def log_loss(probabilities: NDArray[np.float64], labels: NDArray[Any]) -> float:
     """Mean of −log of the probability given to what is true, in nats.
 
@@ -271,7 +291,6 @@ def log_loss(probabilities: NDArray[np.float64], labels: NDArray[Any]) -> float:
     return float(-np.log(np.maximum(picked, 1e-12)).mean())
 
 
-@torch.no_grad()
 def class_probabilities(
     module: nn.Module, sequences: Sequences, *, multi_label: bool = False
 ) -> NDArray[np.float64]:
@@ -282,12 +301,21 @@ def class_probabilities(
         sequences: As the module takes them.
         multi_label: Whether each class is there or not, whatever the others are.
     """
+    logits = torch.from_numpy(outputs(module, sequences))
+    found: NDArray[np.float64] = (
+        logits.sigmoid() if multi_label else logits.softmax(dim=1)
+    ).numpy()
+    return found
+
+
+@torch.no_grad()
+def outputs(module: nn.Module, sequences: Sequences) -> NDArray[np.float64]:
+    """What a module in evaluation mode puts out for each sequence, shape (N, C)."""
     order = np.argsort([len(sequence) for sequence in sequences], kind="stable")
     result: NDArray[np.float64] | None = None
     for start in range(0, len(sequences), _INFERENCE_BATCH):
         chosen = order[start : start + _INFERENCE_BATCH]
-        logits = module(*pad([sequences[index] for index in chosen])).double()
-        part = (logits.sigmoid() if multi_label else logits.softmax(dim=1)).numpy()
+        part = module(*pad([sequences[index] for index in chosen])).double().numpy()
         result = np.empty((len(sequences), part.shape[1])) if result is None else result
         result[chosen] = part
     assert result is not None

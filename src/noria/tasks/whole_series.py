@@ -1,0 +1,193 @@
+"""What classifying and regressing whole series share: reading cases, folds, and the network."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noria.errors import DataError, UsageError
+from noria.features.cases import CaseColumns, read_cases
+from noria.features.labelled import LabelledSequences, SequenceScaler, from_arrays
+from noria.modules.classify import ClassifyPlan
+from noria.modules.convolution import front_strides
+from noria.modules.pooling import POOLINGS
+from noria.tasks.estimator import (
+    check_at_least_one,
+    check_at_least_zero,
+    check_choice,
+    check_shares,
+    check_training,
+    settings,
+)
+from noria.training.sequences import split_folds, split_groups
+
+__all__ = [
+    "about_cases",
+    "check_network",
+    "deal_folds",
+    "network_plan",
+    "read_sequences",
+    "recipe_settings",
+    "scale_sequences",
+    "scaler_from_dict",
+    "scaler_to_dict",
+    "window_of",
+]
+
+_FOLDS = 5
+_FEWEST_STEPS, _EPOCHS = 600, 40
+_LONGEST_WINDOW = 256
+
+
+def check_network(estimator: Any) -> None:
+    """Refuse settings of the network and its training that cannot be meant.
+
+    Raises:
+        UsageError: naming the first.
+    """
+    check_at_least_one(
+        estimator,
+        *("hidden_size", "num_layers", "channels", "kernel_size", "members", "batch_size"),
+        *("steps", "patience", "checkpoint_every"),
+    )
+    check_training(estimator)
+    check_at_least_zero(estimator, "convolutions")
+    if estimator.kernel_size % 2 == 0:
+        raise UsageError(f"kernel_size is {estimator.kernel_size}: it must be odd")
+    check_choice("pooling", estimator.pooling, POOLINGS)
+    check_shares(estimator, "augmentation")
+
+
+def read_sequences(
+    X: Any, y: Any, columns: CaseColumns, groups: Any = None, *, labelled: bool
+) -> LabelledSequences:
+    """Cases in whatever form they are given; see the estimators' `fit`.
+
+    Raises:
+        DataError: if the data is not what it should be.
+        UsageError: if labels are given twice or not at all.
+    """
+    if isinstance(X, str | os.PathLike) or hasattr(X, "columns"):
+        if y is not None or groups is not None:
+            raise UsageError("y is given, but a file or dataframe brings its own labels")
+        return read_cases(X, columns, labelled=labelled)
+    cases = from_arrays(X, y, groups)
+    if labelled and cases.labels is None:
+        raise UsageError("y is missing: arrays bring no labels")
+    return cases
+
+
+def scale_sequences(
+    cases: LabelledSequences, scaler: SequenceScaler, channels: int
+) -> list[NDArray[np.float32]]:
+    """Cases as the networks take them.
+
+    Raises:
+        DataError: if they have another number of channels than those of training.
+    """
+    if len(cases.channels) != channels:
+        raise DataError(
+            f"{cases.name}: has {len(cases.channels)} channels, the model was trained on {channels}"
+        )
+    return [scaler.scale(sequence) for sequence in cases.sequences]
+
+
+def deal_folds(
+    cases: LabelledSequences, strata: NDArray[np.int64], members: int, seed: int
+) -> NDArray[np.int64]:
+    """The fold that each case is dealt to, whole groups together, shape (N,).
+
+    Args:
+        cases: N.
+        strata: What is dealt out evenly, such as the number of the class, shape (N,).
+        members: Folds that are needed.
+        seed: Of the order.
+
+    Raises:
+        DataError: if a member would have nothing to be validated on.
+    """
+    count = max(_FOLDS, members)
+    if cases.groups is None:
+        folds = split_folds(strata, count, seed)
+    else:
+        groups = len(np.unique(cases.groups))
+        if groups < max(2, members):
+            raise DataError(
+                f"{cases.name}: {groups} groups are too few for {members} members, each of which"
+                " leaves another one out"
+            )
+        folds = split_groups(strata, cases.groups, min(count, groups), seed)
+    for fold in range(members):
+        if not (folds == fold).any():
+            raise DataError(
+                f"{cases.name}: {len(cases)} cases are too few for {count} folds: each needs one of"
+                " a class that has two"
+            )
+    return folds
+
+
+def window_of(cases: LabelledSequences) -> int:
+    """Steps at which a feed-forward network sees the cases at once."""
+    return int(min(np.median(cases.lengths), _LONGEST_WINDOW))
+
+
+def network_plan(
+    estimator: Any, cases: LabelledSequences, inputs: int, outputs: int
+) -> ClassifyPlan:
+    """The network of an estimator's settings.
+
+    Args:
+        estimator: Whose settings.
+        cases: Those of training.
+        inputs: Channels once scaled.
+        outputs: Classes, or 1 for a number.
+    """
+    return ClassifyPlan.build(
+        inputs,
+        outputs,
+        estimator.cell,
+        estimator.hidden_size,
+        estimator.num_layers,
+        estimator.feedback,
+        bidirectional=estimator.bidirectional,
+        strides=front_strides(estimator.convolutions, int(np.median(cases.lengths))),
+        channels=estimator.channels,
+        kernel_size=estimator.kernel_size,
+        pooling=estimator.pooling,
+    )
+
+
+def recipe_settings(estimator: Any, cases: int) -> dict[str, Any]:
+    """The settings with the number of steps that None stands for."""
+    most = max(_FEWEST_STEPS, _EPOCHS * -(-cases // estimator.batch_size))
+    return settings(estimator) | {"steps": estimator.steps or most}
+
+
+def about_cases(cases: LabelledSequences, **more: Any) -> dict[str, Any]:
+    """What a model file says of the cases that it was trained on."""
+    return {
+        "cases": len(cases),
+        **more,
+        "channels": len(cases.channels),
+        "shortest": int(cases.lengths.min()),
+        "longest": int(cases.lengths.max()),
+        "data_sha256": cases.sha256(),
+    }
+
+
+def scaler_to_dict(scaler: SequenceScaler) -> dict[str, Any]:
+    """As plain JSON values."""
+    return {
+        "mean": scaler.mean.tolist(),
+        "deviation": scaler.deviation.tolist(),
+        "gaps": scaler.gaps,
+    }
+
+
+def scaler_from_dict(document: dict[str, Any]) -> SequenceScaler:
+    """Read what `scaler_to_dict` wrote."""
+    mean, deviation = (np.array(document[name]) for name in ("mean", "deviation"))
+    return SequenceScaler(mean, deviation, document["gaps"])

@@ -150,7 +150,7 @@ class CharacterReader(nn.Module):
         Returns:
             Shape (B, T, `output_size`), zero for words without characters.
         """
-        words, places = characters.flatten(0, 1).unique(dim=0, return_inverse=True)
+        words, places = torch.unique(characters.flatten(0, 1), dim=0, return_inverse=True)
         lengths = (words > 0).sum(dim=1)
         read = words[:, : max(1, int(lengths.max()))]
         _, state = self.network(self.embedding(read), None, lengths)

@@ -111,13 +111,13 @@ def classify(
     max_length
         Of texts: words of a text that are looked at, at the most; 400.
     embedding_size
-        Of texts: numbers that stand for a word; 64.
+        Of texts: numbers that stand for a word; 100.
     vectors
         Of texts: file of word vectors to begin with, word2vec's or GloVe's text or safetensors.
     cell
         lstm, gru, rnn_tanh or rnn_relu; lstm for series, gru for texts.
     hidden_size
-        Neurons of a layer, in each direction; 64 for series, 32 for texts.
+        Neurons of a layer, in each direction; 64.
     num_layers
         Layers; 1.
     feedback
@@ -138,9 +138,9 @@ def classify(
     recurrent_dropout
         Probability of dropping it on its way back; 0.
     embedding_dropout
-        Of texts: probability of dropping a number of a word's vector; 0.3.
+        Of texts: probability of dropping a number of a word's vector; 0.2.
     word_dropout
-        Of texts: probability of taking a word for an unknown one; 0.2.
+        Of texts: probability of taking a word for an unknown one; 0.05.
     augmentation
         Of series: how far training cases are cut, stretched, scaled and made noisy, 0 for not; 0.1.
     label_smoothing
@@ -160,7 +160,7 @@ def classify(
     weight_decay
         Of AdamW; 0.01.
     patience
-        Validations without a better one before a member stops; 10 for series, 6 for texts.
+        Validations without a better one before a member stops; 10 for series, 8 for texts.
     baselines
         What to compare with, separated by commas: fnn, and for series nearest_neighbour,
         logistic_regression, for texts tfidf_logistic_regression; all of them.

@@ -79,7 +79,7 @@ format: $(INSTALLED)  ## format Python and C++, and mend what lint can mend
 	$(BIN)/clang-format -i $(CPP_FILES)
 
 bench: $(INSTALLED)  ## time the kernels against their peers
-	$(BIN)/python benchmarks/kernels.py
+	$(BIN)/python benchmarks/kernels
 
 docs: $(INSTALLED)  ## build the documentation into docs/_build/html; a warning is an error
 	$(BIN)/sphinx-build -E -W --keep-going -q -b html docs docs/_build/html

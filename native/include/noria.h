@@ -11,7 +11,50 @@
 
 namespace noria {
 
-enum class Cell { lstm, gru, rnn_tanh, rnn_relu, linear };
+enum class Cell { lstm, gru, rnn_tanh, rnn_relu, linear, own };
+
+// h, and what else a cell carries.
+inline constexpr int most_states = 6;
+inline constexpr int most_gates = 8;
+
+// A tile of an own cell's step: some rows, and some panels of W neurons each. Strides count elements; panels
+// of states and parameters follow each other. The compiled code reads this by place: every field is 8 bytes.
+template <class T>
+struct OwnForward {
+  int64_t rows, panels;
+  T* gates;  // (rows, panels, kept, W): the pre-activations in the first slots; on return what is kept
+  int64_t gates_row;
+  const T* parameters;           // (panels, parameters, W)
+  int64_t state_row;             // of before and after
+  const T* before[most_states];  // (rows, panels, W)
+  T* after[most_states];         // may be `before` itself
+};
+
+template <class T>
+struct OwnBackward {
+  int64_t rows, panels;
+  const T* kept;  // (rows, panels, kept, W)
+  int64_t kept_row;
+  const T* parameters;
+  const T* before[most_states];  // (rows, panels, W), each with strides of its own
+  int64_t before_row[most_states], before_panel[most_states];
+  T* d_state[most_states];  // (rows, panels, W): from after to before the step
+  int64_t d_state_row;
+  T* d_a;  // (rows, slots, panels, W)
+  int64_t d_a_row, d_a_slot;
+  T* d_parameters;  // (rows, parameters, panels, W)
+  int64_t d_parameters_row, d_parameters_slot;
+};
+
+// A cell whose element-wise code comes from the caller, compiled for the instruction set in use.
+template <class T>
+struct OwnCell {
+  int gates, slots, states, parameters;
+  int kept;  // at least slots; the last of them are the new states but h, where they are kept
+  int gate_of[2 * most_gates];  // of the slots: the first `gates` are the input's, the last `gates` h(t-1)'s
+  void (*forward)(const OwnForward<T>&);
+  void (*backward)(const OwnBackward<T>&);
+};
 
 // How h(t-1) reaches h(t): every neuron every neuron, each neuron itself alone, or not at all.
 enum class Recurrence { dense, diagonal, none };
@@ -84,16 +127,18 @@ struct RecurrentBlock {
 template <class T>
 struct LayerInputs {
   Cell cell;
+  const OwnCell<T>* own;  // Cell::own: which
   int64_t input, hidden;  // above the first layer, I is H of the layer below
   bool carries_state;     // false: its own state is zero at every step
   const T* weight_ih;     // (G * H, I)
   const T* bias_ih;       // (G * H)
   const T* bias_hh;       // (G * H) or null: zeros
+  const T* parameters;    // of an own cell: (P, H)
   int64_t block_count;
   const RecurrentBlock<T>* blocks;
-  const T* state[2];        // (B, H) each: h, and c for the LSTM
-  const T* recurrent_mask;  // (B, H) or null: multiplies h(t-1) in every recurrent product that reads it
-  const T* input_mask;      // (B, I) or null: multiplies what the layer below hands up; null in the first
+  const T* state[most_states];  // (B, H) each: h, and c for the LSTM
+  const T* recurrent_mask;      // (B, H) or null: multiplies h(t-1) in every recurrent product that reads it
+  const T* input_mask;          // (B, I) or null: multiplies what the layer below hands up; null in the first
 };
 
 // Layers that advance together: at step t a layer reads h(t) of the layer below and h(t-1) of any.
@@ -111,8 +156,8 @@ struct StackInputs {
 
 template <class T>
 struct LayerOutputs {
-  T* y;         // (B, T, H); of the last layer 0 past a row's length; of another null, unless saved is kept
-  T* state[2];  // (B, H) each
+  T* y;  // (B, T, H); of the last layer 0 past a row's length; of another null, unless saved is kept
+  T* state[most_states];  // (B, H) each
 };
 
 template <class T>
@@ -124,17 +169,18 @@ struct StackOutputs {
 // What the way back of a layer starts from.
 template <class T>
 struct LayerResults {
-  const T* y;              // as stack_scan() left it
-  const T* grad_state[2];  // (B, H) each
+  const T* y;                        // as stack_scan() left it
+  const T* grad_state[most_states];  // (B, H) each
 };
 
 template <class T>
 struct LayerGradients {
   T* weight_ih;  // as the inputs
   T* bias_ih;
-  T* bias_hh;        // or null
+  T* bias_hh;  // or null
+  T* parameters;
   T* const* blocks;  // (block_count)
-  T* state[2];
+  T* state[most_states];
 };
 
 template <class T>
@@ -174,8 +220,8 @@ class Stepper {
   void step_index(const int64_t* index, T* y);
 
   // For every layer (B, H) each: h, and c for the LSTM.
-  void set_state(const T* const (*state)[2]);
-  void get_state(T* const (*state)[2]);
+  void set_state(const T* const (*state)[most_states]);
+  void get_state(T* const (*state)[most_states]);
 
  private:
   struct Everything;

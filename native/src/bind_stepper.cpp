@@ -78,14 +78,14 @@ class BoundStepper {
   BoundStepper(const std::vector<Layer<T>>& layers, Input<T> packed, bool int8, int64_t batch)
       : packed_(packed), stepper_(inputs_of(StackArguments<T>(layers), packed, int8, batch)) {
     double multiplications = 0;
-    for (const auto& [cell, carries_state, hidden, weight_ih, bias_ih, bias_hh, weight_hh, recurrent_mask,
-                      input_mask] : layers) {
+    for (const auto& [cell, code, carries_state, hidden, weight_ih, bias_ih, bias_hh, parameters, weight_hh,
+                      recurrent_mask, input_mask] : layers) {
       multiplications += double(weight_ih.size());
       for (const auto& [source, weight] : weight_hh) multiplications += double(weight.size());
       hidden_.push_back(size_t(hidden));
-      states_.push_back(Cell(cell) == Cell::lstm ? 2 : 1);
+      states_.push_back(code ? size_t(std::get<1>(*code)) : Cell(cell) == Cell::lstm ? 2 : 1);
     }
-    input_ = Py_ssize_t(std::get<3>(layers[0]).shape(1));
+    input_ = Py_ssize_t(std::get<4>(layers[0]).shape(1));
     shape_[0] = Py_ssize_t(batch);
     shape_[1] = Py_ssize_t(hidden_.back());
     long_step_ = double(batch) * multiplications > multiplications_worth_a_release;
@@ -112,22 +112,22 @@ class BoundStepper {
   std::vector<std::vector<Output<T>>> state() {
     const Turn turn(taken_);
     std::vector<std::vector<Output<T>>> arrays(hidden_.size());
-    std::vector<T*> pointers(2 * hidden_.size());
+    std::vector<T*> pointers(most_states * hidden_.size());
     for (size_t l = 0; l < arrays.size(); ++l)
       for (size_t k = 0; k < states_[l]; ++k) {
         arrays[l].push_back(new_array<T>({size_t(shape_[0]), hidden_[l]}));
-        pointers[2 * l + k] = arrays[l][k].data();
+        pointers[most_states * l + k] = arrays[l][k].data();
       }
-    stepper_.get_state(reinterpret_cast<T* const(*)[2]>(pointers.data()));
+    stepper_.get_state(reinterpret_cast<T* const(*)[most_states]>(pointers.data()));
     return arrays;
   }
 
   void set_state(const std::vector<std::vector<Input<T>>>& arrays) {
     const Turn turn(taken_);
-    std::vector<const T*> pointers(2 * hidden_.size());
+    std::vector<const T*> pointers(most_states * hidden_.size());
     for (size_t l = 0; l < arrays.size(); ++l)
-      for (size_t k = 0; k < arrays[l].size(); ++k) pointers[2 * l + k] = arrays[l][k].data();
-    stepper_.set_state(reinterpret_cast<const T* const(*)[2]>(pointers.data()));
+      for (size_t k = 0; k < arrays[l].size(); ++k) pointers[most_states * l + k] = arrays[l][k].data();
+    stepper_.set_state(reinterpret_cast<const T* const(*)[most_states]>(pointers.data()));
   }
 
  private:

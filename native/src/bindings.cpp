@@ -149,9 +149,8 @@ nb::tuple run_stack(const StackInputs<T>& inputs, bool save) {
     states.emplace_back();
     for (const T* state : layer.state)
       if (state) states.back().push_back(new_array<T>({rows, neurons}));
-    std::vector<Output<T>>& own = states.back();
-    outputs.push_back(
-        {kept ? ys.back().data() : nullptr, {own[0].data(), own.size() > 1 ? own[1].data() : nullptr}});
+    outputs.push_back({kept ? ys.back().data() : nullptr, {}});
+    for (size_t k = 0; k < states.back().size(); ++k) outputs.back().state[k] = states.back()[k].data();
   }
   Output<T> saved = new_array<T>({save ? size_t(stack_saved_size(inputs)) : 0});
   {
@@ -163,9 +162,9 @@ nb::tuple run_stack(const StackInputs<T>& inputs, bool save) {
 
 template <class T>
 nb::tuple bound_scan_stack(std::vector<Layer<T>> layers, Input<T> x, std::vector<std::vector<Input<T>>> state,
-                           std::optional<Lengths> lengths, bool save) {
+                           std::optional<Lengths> lengths, bool reverse, bool save) {
   StackArguments<T> arguments(layers);
-  return run_stack(arguments.inputs(&x, state, lengths), save);
+  return run_stack(arguments.inputs(&x, state, lengths, reverse), save);
 }
 
 template <class T>
@@ -189,41 +188,47 @@ nb::tuple bound_scan_stack_packed(std::vector<Layer<T>> layers, Input<T> packed,
   return run_stack(inputs, false);
 }
 
-// Of x; of every layer's weight_ih, bias_ih, bias_hh, recurrent blocks and states.
+// Of x; of every layer's weight_ih, bias_ih, bias_hh, parameters, recurrent blocks and states.
 template <class T>
 nb::tuple bound_scan_stack_backward(std::vector<Layer<T>> layers, Input<T> x,
                                     std::vector<std::vector<Input<T>>> state, std::optional<Lengths> lengths,
-                                    std::vector<Input<T>> ys, Input<T> saved, Input<T> grad_y,
+                                    bool reverse, std::vector<Input<T>> ys, Input<T> saved, Input<T> grad_y,
                                     std::vector<std::vector<Input<T>>> grad_state) {
   StackArguments<T> arguments(layers);
-  const StackInputs<T> inputs = arguments.inputs(&x, state, lengths);
+  const StackInputs<T> inputs = arguments.inputs(&x, state, lengths, reverse);
   Output<T> d_x = new_array<T>(shape_of(x));
-  std::vector<std::tuple<Output<T>, Output<T>, Output<T>, std::vector<Output<T>>, std::vector<Output<T>>>>
+  std::vector<
+      std::tuple<Output<T>, Output<T>, Output<T>, Output<T>, std::vector<Output<T>>, std::vector<Output<T>>>>
       found;
   std::vector<std::vector<T*>> block_pointers(layers.size());
   std::vector<LayerGradients<T>> gradients;
   std::vector<LayerResults<T>> results;
   for (size_t l = 0; l < layers.size(); ++l) {
-    const auto& [cell, carries_state, hidden, weight_ih, bias_ih, bias_hh, weight_hh, recurrent_mask,
-                 input_mask] = layers[l];
+    const auto& [cell, code, carries_state, hidden, weight_ih, bias_ih, bias_hh, parameters, weight_hh,
+                 recurrent_mask, input_mask] = layers[l];
+    const auto like = [](const std::optional<Input<T>>& array) {
+      return new_array<T>(array ? shape_of(*array) : std::vector<size_t>{0});
+    };
     std::vector<Output<T>> blocks, states;
     for (const auto& [source, weight] : weight_hh) {
       blocks.push_back(new_array<T>(shape_of(weight)));
       block_pointers[l].push_back(blocks.back().data());
     }
     for (const Input<T>& array : state[l]) states.push_back(new_array<T>(shape_of(array)));
-    found.emplace_back(new_array<T>(shape_of(weight_ih)), new_array<T>(shape_of(bias_ih)),
-                       new_array<T>(bias_hh ? shape_of(*bias_hh) : std::vector<size_t>{0}), std::move(blocks),
-                       std::move(states));
-    auto& [d_weight_ih, d_bias_ih, d_bias_hh, d_blocks, d_state] = found.back();
+    found.emplace_back(new_array<T>(shape_of(weight_ih)), new_array<T>(shape_of(bias_ih)), like(bias_hh),
+                       like(parameters), std::move(blocks), std::move(states));
+    auto& [d_weight_ih, d_bias_ih, d_bias_hh, d_parameters, d_blocks, d_state] = found.back();
     gradients.push_back({d_weight_ih.data(),
                          d_bias_ih.data(),
                          bias_hh ? d_bias_hh.data() : nullptr,
+                         d_parameters.data(),
                          block_pointers[l].data(),
-                         {d_state[0].data(), d_state.size() > 1 ? d_state[1].data() : nullptr}});
-    results.push_back(
-        {ys[l].data(),
-         {grad_state[l][0].data(), grad_state[l].size() > 1 ? grad_state[l][1].data() : nullptr}});
+                         {}});
+    results.push_back({ys[l].data(), {}});
+    for (size_t k = 0; k < d_state.size(); ++k) {
+      gradients.back().state[k] = d_state[k].data();
+      results.back().grad_state[k] = grad_state[l][k].data();
+    }
   }
   {
     nb::gil_scoped_release released;

@@ -68,7 +68,7 @@ int64_t place_saved(const StackInputs<T>& in, T* saved, SavedLayer saved_layer) 
   Arena<T> arena(saved);
   for (int64_t l = 0; l < in.layer_count; ++l) {
     const LayerInputs<T>& layer = in.layers[l];
-    saved_layer(l, arena.take(steps * kernels<T>().saved_row(layer.cell, layer.hidden)));
+    saved_layer(l, arena.take(steps * kernels<T>().saved_row(layer)));
   }
   return arena.used();
 }
@@ -79,12 +79,14 @@ struct StackOfOne {
   explicit StackOfOne(const ScanInputs<T>& in)
       : block{0, in.sizes.hidden, in.recurrence, in.weight_hh},
         layer{.cell = in.cell,
+              .own = nullptr,
               .input = in.sizes.input,
               .hidden = in.sizes.hidden,
               .carries_state = true,
               .weight_ih = in.weight_ih,
               .bias_ih = in.bias_ih,
               .bias_hh = in.bias_hh,
+              .parameters = nullptr,
               .block_count = in.recurrence == Recurrence::none ? 0 : 1,
               .blocks = &block,
               .state = {in.state[0], in.state[1]},
@@ -158,7 +160,7 @@ void stack_scan_backward(const StackInputs<T>& in, const LayerResults<T>* result
   for (size_t l = 0; l < layers.size(); ++l) {
     layers[l].in = in.layers[l];
     layers[l].y = results[l].y;
-    std::copy(results[l].grad_state, results[l].grad_state + 2, layers[l].grad_state);
+    std::copy(results[l].grad_state, results[l].grad_state + most_states, layers[l].grad_state);
     layers[l].out = gradients.layers[l];
   }
   layers.back().grad_y = grad_y;
@@ -199,6 +201,7 @@ void scan_backward(const ScanInputs<T>& inputs, const T* y, const T* saved, cons
   const LayerGradients<T> layer = {.weight_ih = gradients.weight_ih,
                                    .bias_ih = gradients.bias_ih,
                                    .bias_hh = gradients.bias_hh,
+                                   .parameters = nullptr,
                                    .blocks = &gradients.weight_hh,
                                    .state = {gradients.state[0], gradients.state[1]}};
   stack_scan_backward(StackOfOne<T>(inputs).stack, &results, saved, grad_y,

@@ -53,19 +53,21 @@ template <class T>
 struct ForwardLayer {
   LayerInputs<T> in;
   LayerOutputs<T> out;
-  T* saved;            // (total, panels, kept, W) or null
-  T* packed;           // what the next four point into, unless the caller has packed
-  const T* packed_ih;  // (panels, I, G, W); int8 weights: then the scales, (panels, G, W)
-  const T* packed_hh;  // the same block after block: (panels, K, G, W); diagonal: (panels, G, W)
-  const T* diagonal;   // among those, or null
-  const T* bias;       // (panels, slots, W)
-  T* h[2];             // (B, Hp) before and after the step, in turns
-  T* masked[2];        // the same times the recurrent mask; without a mask, h itself
-  T* mask;             // (B, Hp)
-  T* handed_up;        // (B, Hp) h after the step times the mask of the layer above; without a mask, null
-  T* up_mask;          // (B, Hp)
-  T* c;                // (B, Hp)
-  T* gates;            // (block in the first layer, else B; panels, kept, W), unless saved
+  T* saved;             // (total, panels, kept, W) or null
+  T* packed;            // what the next four point into, unless the caller has packed
+  const T* packed_ih;   // (panels, I, G, W); int8 weights: then the scales, (panels, G, W)
+  const T* packed_hh;   // the same block after block: (panels, K, G, W); diagonal: (panels, G, W)
+  const T* diagonal;    // among those, or null
+  const T* bias;        // (panels, slots, W)
+  const T* parameters;  // of an own cell: (panels, P, W)
+  T* h[2];              // (B, Hp) before and after the step, in turns
+  T* masked[2];         // the same times the recurrent mask; without a mask, h itself
+  T* mask;              // (B, Hp)
+  T* handed_up;         // (B, Hp) h after the step times the mask of the layer above; without a mask, null
+  T* up_mask;           // (B, Hp)
+  T* c;                 // (states - 1, B, Hp)
+  T* zeros;             // (B, Hp) for an own cell that carries no state, else null
+  T* gates;             // (block in the first layer, else B; panels, kept, W), unless saved
 };
 
 template <class T>
@@ -85,20 +87,23 @@ struct BackwardLayer {
   const T* y;
   const T* saved;   // (total, panels, kept, W)
   const T* grad_y;  // of the last layer, else null
-  const T* grad_state[2];
+  const T* grad_state[most_states];
   LayerGradients<T> out;
-  bool any_dense;     // among its blocks
-  T* packed_ih;       // (input panels, G * Hp, W)
-  T* packed_hh;       // block after block: (source panels, G * Hp, W); diagonal: (panels, G, W)
-  const T* diagonal;  // among those, or null
-  T* inputs;          // times the mask: (input panels, N, W)
-  T* before;          // h(t-1): (panels, N, W)
-  T* operand;         // the same times the mask; without a mask, `before` itself
-  T* mask;            // (B, Hp)
-  T* input_mask;      // (B, Ip)
-  T* d_state[2];      // (B, Hp)
-  T* product;         // (B, Hp), when a mask stands between this layer and who reads it
-  T* d_a;             // (N, slots, Hp)
+  bool any_dense;           // among its blocks
+  T* packed_ih;             // (input panels, G * Hp, W)
+  T* packed_hh;             // block after block: (source panels, G * Hp, W); diagonal: (panels, G, W)
+  const T* diagonal;        // among those, or null
+  T* inputs;                // times the mask: (input panels, N, W)
+  T* before;                // h(t-1): (panels, N, W)
+  T* operand;               // the same times the mask; without a mask, `before` itself
+  T* mask;                  // (B, Hp)
+  T* input_mask;            // (B, Ip)
+  T* d_state[most_states];  // (B, Hp)
+  T* product;               // (B, Hp), when a mask stands between this layer and who reads it
+  T* d_a;                   // (N, slots, Hp)
+  // Of an own cell: parameters (panels, P, W), their gradients (N, P, Hp), its first states and zeros (B,
+  // Hp).
+  T *parameters, *d_parameters, *first_states[most_states], *zeros;
   T* sums;  // gradients of weights and biases so far, for every strip; with one block, for every part
 };
 
@@ -118,7 +123,7 @@ struct BackwardJob : Job {
 template <class T>
 struct Kernels {
   const char* name;
-  int64_t (*saved_row)(Cell cell, int64_t hidden);
+  int64_t (*saved_row)(const LayerInputs<T>& inputs);
   int64_t (*packed_size)(const LayerInputs<T>& inputs, bool int8);
   void (*pack)(const LayerInputs<T>& inputs, bool int8, T* packed);
   int64_t (*layout_forward)(ForwardJob<T>& job, T* block);

@@ -22,7 +22,11 @@ struct Scratch {
   T* const data;
 };
 
-inline int gates_of(Cell cell) { return cell == Cell::lstm ? 4 : cell == Cell::gru ? 3 : 1; }
+template <class T>
+int gates_of(const LayerInputs<T>& layer) {
+  if (layer.cell == Cell::own) return layer.own->gates;
+  return layer.cell == Cell::lstm ? 4 : layer.cell == Cell::gru ? 3 : 1;
+}
 
 // Sorts the rows by length and numbers their steps.
 struct Plan {
@@ -74,7 +78,7 @@ Sharing share_out(const StackInputs<T>& in, const Plan& plan) {
   double multiplications = 0, recurrent = 0;  // of one row's step
   for (int64_t l = 0; l < in.layer_count; ++l) {
     const LayerInputs<T>& layer = in.layers[l];
-    const double neurons = double(gates_of(layer.cell)) * double(layer.hidden);
+    const double neurons = double(gates_of(layer)) * double(layer.hidden);
     double depth = 0;
     for (int64_t b = 0; b < layer.block_count; ++b) depth += double(layer.blocks[b].size);
     multiplications += neurons * (double(layer.input) + std::max(depth, 1.0));

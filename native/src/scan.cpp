@@ -11,36 +11,38 @@ constexpr int64_t least_block_rows = 96;
 // Where a layer's weights and biases lie once packed.
 template <class T>
 struct Packed {
-  T *ih, *hh, *bias;
+  T *ih, *hh, *bias, *parameters;
   int64_t size;
 };
 
 // Elements of T that packed weights take, scales and all.
-template <class T, class CellType, class Weight>
-NORIA_INLINE int64_t packed_weights(int64_t hidden, int64_t depth) {
-  const int64_t rows = panels_of<T>(hidden) * CellType::gates * width<T>;
+template <class T, class Weight>
+NORIA_INLINE int64_t packed_weights(int gates, int64_t hidden, int64_t depth) {
+  const int64_t rows = panels_of<T>(hidden) * gates * width<T>;
   if constexpr (std::is_same_v<T, Weight>) return rows * depth;
   return rows * depth * int64_t(sizeof(Weight)) / int64_t(sizeof(T)) + rows;
 }
 
-template <class T, class CellType, class Weight>
-NORIA_INLINE int64_t packed_block(int64_t hidden, const RecurrentBlock<T>& block) {
-  if (block.recurrence == Recurrence::dense) return packed_weights<T, CellType, Weight>(hidden, block.size);
-  return panels_of<T>(hidden) * CellType::gates * width<T>;
+template <class T, class Weight>
+NORIA_INLINE int64_t packed_block(int gates, int64_t hidden, const RecurrentBlock<T>& block) {
+  if (block.recurrence == Recurrence::dense) return packed_weights<T, Weight>(gates, hidden, block.size);
+  return panels_of<T>(hidden) * gates * width<T>;
 }
 
 template <class T, class CellType, class Weight>
 Packed<T> place(const LayerInputs<T>& in, T* block) {
   constexpr int W = width<T>;
+  const CellType cell = cell_of<CellType>(in);
   const int64_t panels = panels_of<T>(in.hidden);
   int64_t blocks = 0;
   for (int64_t b = 0; b < in.block_count; ++b)
-    blocks += packed_block<T, CellType, Weight>(in.hidden, in.blocks[b]);
+    blocks += packed_block<T, Weight>(cell.gates, in.hidden, in.blocks[b]);
   Arena<T> arena(block);
-  T* ih = arena.take(packed_weights<T, CellType, Weight>(in.hidden, in.input));
+  T* ih = arena.take(packed_weights<T, Weight>(cell.gates, in.hidden, in.input));
   T* hh = arena.take(blocks);
-  T* bias = arena.take(panels * CellType::slots * W);
-  return {ih, hh, bias, arena.used()};
+  T* bias = arena.take(panels * cell.slots * W);
+  T* parameters = arena.take(panels * parameters_of(in) * W);
+  return {ih, hh, bias, parameters, arena.used()};
 }
 
 // Their scales, after them.
@@ -49,9 +51,9 @@ NORIA_INLINE T* scales(T* packed, int64_t weights) {
   return packed + weights * int64_t(sizeof(Weight)) / int64_t(sizeof(T));
 }
 
-template <class T, class CellType, class Weight>
-void pack_weights(const T* weight, int64_t hidden, int64_t depth, const int* gate_of, Range panels, T* to) {
-  constexpr int G = CellType::gates;
+template <class T, class Weight>
+void pack_weights(int G, const T* weight, int64_t hidden, int64_t depth, const int* gate_of, Range panels,
+                  T* to) {
   if constexpr (std::is_same_v<T, Weight>) {
     pack_gates(weight, hidden, depth, G, gate_of, panels.first, panels.last, to);
   } else {
@@ -62,24 +64,27 @@ void pack_weights(const T* weight, int64_t hidden, int64_t depth, const int* gat
 
 template <class T, class CellType, class Weight>
 void pack_panels(const LayerInputs<T>& in, Range panels, T* to) {
-  constexpr int G = CellType::gates, S = CellType::slots, W = width<T>;
+  constexpr int W = width<T>;
+  const CellType cell = cell_of<CellType>(in);
+  const int G = cell.gates, S = cell.slots;
   const int64_t hidden = in.hidden;
-  const int* input_gates = CellType::gate_of;
-  const int* state_gates = CellType::gate_of + (S - G);
+  const int* input_gates = cell.gate_of;
+  const int* state_gates = cell.gate_of + (S - G);
   const Packed<T> packed = place<T, CellType, Weight>(in, to);
-  pack_weights<T, CellType, Weight>(in.weight_ih, hidden, in.input, input_gates, panels, packed.ih);
+  pack_weights<T, Weight>(G, in.weight_ih, hidden, in.input, input_gates, panels, packed.ih);
   T* hh = packed.hh;
   for (int64_t b = 0; b < in.block_count; ++b) {
     const RecurrentBlock<T>& block = in.blocks[b];
     if (block.recurrence == Recurrence::dense)
-      pack_weights<T, CellType, Weight>(block.weight, hidden, block.size, state_gates, panels, hh);
+      pack_weights<T, Weight>(G, block.weight, hidden, block.size, state_gates, panels, hh);
     else
-      pack_diagonal<T, CellType>(block.weight, hidden, panels, hh);
-    hh += packed_block<T, CellType, Weight>(hidden, block);
+      pack_diagonal(cell, block.weight, hidden, panels, hh);
+    hh += packed_block<T, Weight>(G, hidden, block);
   }
+  pack_parameters(in, panels, packed.parameters);
   for (int64_t panel = panels.first; panel < panels.last; ++panel)
     for (int s = 0; s < S; ++s) {
-      const int64_t j = panel * W, from = CellType::gate_of[s] * hidden + j;
+      const int64_t j = panel * W, from = cell.gate_of[s] * hidden + j;
       Vector<T> bias = {};
       if (s < G) bias = bias + load_some(in.bias_ih + from, hidden - j);
       if (s >= S - G && in.bias_hh) bias = bias + load_some(in.bias_hh + from, hidden - j);
@@ -90,8 +95,10 @@ void pack_panels(const LayerInputs<T>& in, Range panels, T* to) {
 // gates[row] = bias + column index[row] of W_ih: the bits of the product with an x of zeros and a one.
 template <class T, class CellType, class Weight>
 void select_input(const ForwardJob<T>& job, int64_t first, int64_t last, Range rows, T* gates) {
-  constexpr int G = CellType::gates, S = CellType::slots, K = CellType::kept, W = width<T>;
+  constexpr int W = width<T>;
   const ForwardLayer<T>& layer = job.layers[0];
+  const CellType cell = cell_of<CellType>(layer.in);
+  const int G = cell.gates, S = cell.slots, K = cell.kept;
   const int64_t panels = panels_of<T>(layer.in.hidden), input = layer.in.input;
   const Weight* weights = (const Weight*)layer.packed_ih;
   const T* scale = scales<const T, Weight>(layer.packed_ih, panels * input * G * W);
@@ -119,8 +126,10 @@ void select_input(const ForwardJob<T>& job, int64_t first, int64_t last, Range r
 // gates[row] = bias + W_ih · x[row] for the steps [first, last) of the block, which parts share evenly.
 template <class T, class CellType, class Weight>
 void multiply_input(const ForwardJob<T>& job, int64_t first, int64_t last, int part, T* gates) {
-  constexpr int G = CellType::gates, S = CellType::slots, K = CellType::kept, W = width<T>;
+  constexpr int W = width<T>;
   const ForwardLayer<T>& layer = job.layers[0];
+  const CellType cell = cell_of<CellType>(layer.in);
+  const int G = cell.gates, S = cell.slots, K = cell.kept;
   const int64_t input = layer.in.input, panels = panels_of<T>(layer.in.hidden);
   const int64_t block_first = job.offset[first];
   const Range rows = share(job.offset[last] - block_first, part, job.parts);
@@ -144,7 +153,7 @@ void multiply_input(const ForwardJob<T>& job, int64_t first, int64_t last, int p
       .c_row = panels * K * W,
       .c_panel = K * W,
       .scale = scales<const T, Weight>(layer.packed_ih, panels * input * G * W)};
-  multiply<T, G>(product, rows.last - rows.first, 0, panels);
+  with_gates(cell, [&]<int all>() { multiply<T, all>(product, rows.last - rows.first, 0, panels); });
   for (int s = G; s < S; ++s)
     for (int64_t row = rows.first; row < rows.last; ++row)
       for (int64_t panel = 0; panel < panels; ++panel)
@@ -155,7 +164,9 @@ void multiply_input(const ForwardJob<T>& job, int64_t first, int64_t last, int p
 template <class T, class CellType, class Weight>
 int64_t multiply_below(const ForwardLayer<T>& layer, const ForwardLayer<T>& below, int after_side,
                        int64_t first_row, int64_t count, int64_t panel, int64_t some, T* gates) {
-  constexpr int G = CellType::gates, S = CellType::slots, K = CellType::kept, W = width<T>;
+  constexpr int W = width<T>;
+  const CellType cell = cell_of<CellType>(layer.in);
+  const int G = cell.gates, S = cell.slots, K = cell.kept;
   const int64_t input = layer.in.input, panels = panels_of<T>(layer.in.hidden);
   const int64_t padded_input = panels_of<T>(input) * W;
   const T* handed_up = below.handed_up ? below.handed_up : below.h[after_side];
@@ -172,7 +183,8 @@ int64_t multiply_below(const ForwardLayer<T>& layer, const ForwardLayer<T>& belo
       .c_row = panels * K * W,
       .c_panel = K * W,
       .scale = scales<const T, Weight>(layer.packed_ih, panels * input * G * W)};
-  const int64_t done = multiply_some<T, G>(product, count, panel, some);
+  const int64_t done =
+      with_gates(cell, [&]<int all>() { return multiply_some<T, all>(product, count, panel, some); });
   for (int s = G; s < S; ++s)
     for (int64_t i = 0; i < count; ++i)
       for (int64_t p = panel; p < panel + done; ++p)
@@ -185,7 +197,9 @@ template <class T, class CellType, class Weight>
 NORIA_INLINE int64_t multiply_block(const ForwardLayer<T>& layer, const T* packed, int64_t size,
                                     const T* operand, int64_t first_row, int64_t count, int64_t panel,
                                     int64_t some, T* gates) {
-  constexpr int G = CellType::gates, S = CellType::slots, K = CellType::kept, W = width<T>;
+  constexpr int W = width<T>;
+  const CellType cell = cell_of<CellType>(layer.in);
+  const int G = cell.gates, S = cell.slots, K = cell.kept;
   const int64_t panels = panels_of<T>(layer.in.hidden), padded = panels_of<T>(size) * W;
   T* state_gates = gates + (S - G) * W;
   const Product<T, Weight> product = {.depth = size,
@@ -200,18 +214,62 @@ NORIA_INLINE int64_t multiply_block(const ForwardLayer<T>& layer, const T* packe
                                       .c_row = panels * K * W,
                                       .c_panel = K * W,
                                       .scale = scales<const T, Weight>(packed, panels * size * G * W)};
-  return multiply_some<T, G>(product, count, panel, some);
+  return with_gates(cell, [&]<int all>() { return multiply_some<T, all>(product, count, panel, some); });
+}
+
+// The element-wise part of an own cell's step, for some panels of the running rows.
+template <class T>
+void step_own(const ForwardJob<T>& job, const ForwardLayer<T>& layer, int64_t t, Range rows, Range own,
+              T* gates) {
+  constexpr int W = width<T>;
+  const Own<T> cell = cell_of<Own<T>>(layer.in);
+  const int G = cell.gates, S = cell.slots, K = cell.kept;
+  const int64_t hidden = layer.in.hidden, panels = panels_of<T>(hidden), padded = panels * W;
+  const int64_t first = rows.first * padded + own.first * W;
+  const int before_side = t & 1, after_side = ~t & 1;
+  if (layer.diagonal)
+    for (int64_t s = rows.first; s < rows.last; ++s)
+      for (int64_t p = own.first; p < own.last; ++p) {
+        const Vector<T> h = load(layer.masked[before_side] + s * padded + p * W);
+        T* gate = gates + (((s - rows.first) * panels + p) * K + S - G) * W;
+        for (int g = 0; g < G; ++g)
+          store(gate + g * W, fma(load(layer.diagonal + (p * G + g) * W), h, load(gate + g * W)));
+      }
+  OwnForward<T> tile{.rows = rows.last - rows.first,
+                     .panels = own.last - own.first,
+                     .gates = gates + own.first * K * W,
+                     .gates_row = panels * K * W,
+                     .parameters = layer.parameters + own.first * cell.code.parameters * W,
+                     .state_row = padded,
+                     .before = {layer.h[before_side] + first},
+                     .after = {layer.h[after_side] + first}};
+  for (int k = 1; k < cell.states; ++k)
+    tile.before[k] = tile.after[k] = layer.c + (k - 1) * job.batch * padded + first;
+  for (int k = 0; layer.zeros && k < cell.states; ++k) tile.before[k] = layer.zeros + first;
+  cell.code.forward(tile);
+  for (int64_t s = rows.first; s < rows.last; ++s) {
+    T* y = layer.out.y ? layer.out.y + job.at(s, t) * hidden : nullptr;
+    for (int64_t p = own.first; p < own.last; ++p) {
+      const int64_t j = s * padded + p * W;
+      const Vector<T> h = load(layer.h[after_side] + j);
+      if (layer.mask) store(layer.masked[after_side] + j, h * load(layer.mask + j));
+      if (layer.up_mask) store(layer.handed_up + j, h * load(layer.up_mask + j));
+      if (y) store_some(y + p * W, h, hidden - p * W);
+    }
+  }
 }
 
 template <class T, class CellType, class Weight>
 void step(const ForwardJob<T>& job, int64_t index, int64_t t, Range rows, Range own, T* gates) {
-  constexpr int G = CellType::gates, S = CellType::slots, K = CellType::kept, W = width<T>;
+  constexpr int W = width<T>;
   const ForwardLayer<T>& layer = job.layers[index];
+  const CellType cell = cell_of<CellType>(layer.in);
+  const int G = cell.gates, S = cell.slots, K = cell.kept;
   const int64_t hidden = layer.in.hidden, panels = panels_of<T>(hidden), padded = panels * W;
   const int64_t count = running(job, rows, t);
   if (count == 0) return;
   const int before_side = t & 1, after_side = ~t & 1;
-  const int64_t at_once = panels_at_once<G>(count);
+  const int64_t at_once = with_gates(cell, [&]<int all>() { return panels_at_once<all>(count); });
   for (int64_t panel = own.first; panel < own.last;) {
     const int64_t left = own.last - panel;
     int64_t done = left < at_once ? left : at_once;
@@ -225,34 +283,38 @@ void step(const ForwardJob<T>& job, int64_t index, int64_t t, Range rows, Range 
         done = multiply_block<T, CellType, Weight>(layer, packed_hh, block.size,
                                                    job.layers[block.source].masked[before_side], rows.first,
                                                    count, panel, done, gates);
-      packed_hh += packed_block<T, CellType, Weight>(hidden, block);
+      packed_hh += packed_block<T, Weight>(G, hidden, block);
     }
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t s = rows.first + i;
-      T* y = layer.out.y ? layer.out.y + job.at(s, t) * hidden : nullptr;
-      for (int64_t p = panel; p < panel + done; ++p) {
-        T* gate = gates + (i * panels + p) * K * W;
-        const int64_t j = s * padded + p * W;
-        Vector<T> a[K];
-        for (int g = 0; g < S; ++g) a[g] = load(gate + g * W);
-        if (layer.diagonal) {
-          const Vector<T> h = load(layer.masked[before_side] + j);
-          for (int g = 0; g < G; ++g)
-            a[S - G + g] = fma(load(layer.diagonal + (p * G + g) * W), h, a[S - G + g]);
+    if constexpr (!built_in<CellType>) {
+      step_own(job, layer, t, {rows.first, rows.first + count}, {panel, panel + done}, gates);
+    } else {
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t s = rows.first + i;
+        T* y = layer.out.y ? layer.out.y + job.at(s, t) * hidden : nullptr;
+        for (int64_t p = panel; p < panel + done; ++p) {
+          T* gate = gates + (i * panels + p) * K * W;
+          const int64_t j = s * padded + p * W;
+          Vector<T> a[CellType::kept];
+          for (int g = 0; g < S; ++g) a[g] = load(gate + g * W);
+          if (layer.diagonal) {
+            const Vector<T> h = load(layer.masked[before_side] + j);
+            for (int g = 0; g < G; ++g)
+              a[S - G + g] = fma(load(layer.diagonal + (p * G + g) * W), h, a[S - G + g]);
+          }
+          Vector<T> before[CellType::states] = {}, after[CellType::states];
+          if (layer.in.carries_state) {
+            before[0] = load(layer.h[before_side] + j);
+            if constexpr (CellType::states > 1) before[1] = load(layer.c + j);
+          }
+          CellType::forward(a, before, after);
+          store(layer.h[after_side] + j, after[0]);
+          if constexpr (CellType::states > 1) store(layer.c + j, after[1]);
+          if (layer.mask) store(layer.masked[after_side] + j, after[0] * load(layer.mask + j));
+          if (layer.up_mask) store(layer.handed_up + j, after[0] * load(layer.up_mask + j));
+          if (y) store_some(y + p * W, after[0], hidden - p * W);
+          if (layer.saved)
+            for (int g = 0; g < K; ++g) store(gate + g * W, a[g]);
         }
-        Vector<T> before[CellType::states] = {}, after[CellType::states];
-        if (layer.in.carries_state) {
-          before[0] = load(layer.h[before_side] + j);
-          if constexpr (CellType::states > 1) before[1] = load(layer.c + j);
-        }
-        CellType::forward(a, before, after);
-        store(layer.h[after_side] + j, after[0]);
-        if constexpr (CellType::states > 1) store(layer.c + j, after[1]);
-        if (layer.mask) store(layer.masked[after_side] + j, after[0] * load(layer.mask + j));
-        if (layer.up_mask) store(layer.handed_up + j, after[0] * load(layer.up_mask + j));
-        if (y) store_some(y + p * W, after[0], hidden - p * W);
-        if (layer.saved)
-          for (int g = 0; g < K; ++g) store(gate + g * W, a[g]);
       }
     }
     panel += done;
@@ -267,7 +329,9 @@ void start(const ForwardJob<T>& job, int64_t index, int part) {
   const Range rows = rows_of(job, part), own = panels_of<T>(job, hidden, part);
   if (layer.packed) pack_panels<T, CellType, Weight>(layer.in, share(panels, part, job.parts), layer.packed);
   gather(job, layer.in.state[0], hidden, rows, own, layer.h[0]);
-  if (CellType::states > 1) gather(job, layer.in.state[1], hidden, rows, own, layer.c);
+  for (int k = 1; k < cell_of<CellType>(layer.in).states; ++k)
+    gather(job, layer.in.state[k], hidden, rows, own, layer.c + (k - 1) * job.batch * padded);
+  if (layer.zeros) gather(job, static_cast<const T*>(nullptr), hidden, rows, own, layer.zeros);
   if (layer.up_mask) gather(job, job.layers[index + 1].in.input_mask, hidden, rows, own, layer.up_mask);
   if (!layer.mask) return;
   gather(job, layer.in.recurrent_mask, hidden, rows, own, layer.mask);
@@ -286,7 +350,8 @@ void hand_over_states(const ForwardJob<T>& job, int64_t index, int part) {
     for (int64_t j = own.first * W; j < own.last * W && j < hidden; j += W) {
       const int64_t to = job.order[s] * hidden + j, from = s * padded + j;
       store_some(layer.out.state[0] + to, load(layer.h[job.length[s] & 1] + from), hidden - j);
-      if (CellType::states > 1) store_some(layer.out.state[1] + to, load(layer.c + from), hidden - j);
+      for (int k = 1; k < cell_of<CellType>(layer.in).states; ++k)
+        store_some(layer.out.state[k] + to, load(layer.c + (k - 1) * job.batch * padded + from), hidden - j);
     }
 }
 
@@ -295,6 +360,7 @@ void lay_out_layer(const ForwardJob<T>& job, int64_t index, int64_t most_rows, c
                    Arena<T>& arena) {
   constexpr int W = width<T>;
   ForwardLayer<T>& layer = job.layers[index];
+  const CellType cell = cell_of<CellType>(layer.in);
   const int64_t panels = panels_of<T>(layer.in.hidden), states = job.batch * panels * W;
   const int64_t size = place<T, CellType, Weight>(layer.in, nullptr).size;
   layer.packed = given ? nullptr : arena.take(size);
@@ -304,11 +370,12 @@ void lay_out_layer(const ForwardJob<T>& job, int64_t index, int64_t most_rows, c
   layer.packed_ih = packed.ih;
   layer.packed_hh = packed.hh;
   layer.bias = packed.bias;
+  layer.parameters = packed.parameters;
   layer.diagonal = nullptr;
   const T* block = packed.hh;
   for (int64_t b = 0; block && b < layer.in.block_count; ++b) {
     if (layer.in.blocks[b].recurrence == Recurrence::diagonal) layer.diagonal = block;
-    block += packed_block<T, CellType, Weight>(layer.in.hidden, layer.in.blocks[b]);
+    block += packed_block<T, Weight>(cell.gates, layer.in.hidden, layer.in.blocks[b]);
   }
   for (T*& h : layer.h) h = arena.take(states);
   layer.mask = layer.in.recurrent_mask ? arena.take(states) : nullptr;
@@ -317,8 +384,9 @@ void lay_out_layer(const ForwardJob<T>& job, int64_t index, int64_t most_rows, c
   const bool masked_above = index + 1 < job.layer_count && job.layers[index + 1].in.input_mask;
   layer.up_mask = masked_above ? arena.take(states) : nullptr;
   layer.handed_up = masked_above ? arena.take(states) : nullptr;
-  layer.c = arena.take(CellType::states > 1 ? states : 0);
-  const int64_t gates = (index ? job.batch : most_rows) * panels * CellType::kept * W;
+  layer.c = arena.take((cell.states - 1) * states);
+  layer.zeros = built_in<CellType> || layer.in.carries_state ? nullptr : arena.take(states);
+  const int64_t gates = (index ? job.batch : most_rows) * panels * cell.kept * W;
   layer.gates = arena.take(layer.saved ? 0 : gates);
 }
 
@@ -335,8 +403,10 @@ NORIA_INLINE auto with_kind(Cell cell, bool int8, Visit visit) {
 }  // namespace
 
 template <class T>
-int64_t saved_row(Cell cell, int64_t hidden) {
-  return with_cell<T>(cell, [&]<class C>() { return panels_of<T>(hidden) * C::kept * width<T>; });
+int64_t saved_row(const LayerInputs<T>& in) {
+  return with_cell<T>(in.cell, [&]<class C>() -> int64_t {
+    return panels_of<T>(in.hidden) * cell_of<C>(in).kept * width<T>;
+  });
 }
 
 template <class T>
@@ -354,7 +424,7 @@ void pack(const LayerInputs<T>& in, bool int8, T* packed) {
 template <class T>
 int64_t layout_forward(ForwardJob<T>& job, T* block) {
   const LayerInputs<T>& first = job.layers[0].in;
-  const int64_t fitting = block_bytes / (saved_row<T>(first.cell, first.hidden) * int64_t(sizeof(T)));
+  const int64_t fitting = block_bytes / (saved_row<T>(first) * int64_t(sizeof(T)));
   job.block_rows = fitting < least_block_rows ? least_block_rows : fitting;
   const int64_t most_rows = job.block_rows + job.batch < job.total ? job.block_rows + job.batch : job.total;
   Arena<T> arena(block);
@@ -382,7 +452,7 @@ void run_forward(const ForwardJob<T>& job, int part) {
     while (last < job.steps && job.offset[last] - job.offset[first] < job.block_rows) ++last;
     const ForwardLayer<T>& lowest = job.layers[0];
     with_kind<T>(lowest.in.cell, job.int8, [&]<class C, class Weight>() {
-      const int64_t base = job.offset[first] * saved_row<T>(lowest.in.cell, lowest.in.hidden);
+      const int64_t base = job.offset[first] * saved_row<T>(lowest.in);
       multiply_input<T, C, Weight>(job, first, last, part, lowest.saved ? lowest.saved + base : lowest.gates);
     });
     job.barrier->wait();
@@ -390,7 +460,7 @@ void run_forward(const ForwardJob<T>& job, int part) {
       for (int64_t l = 0; l < job.layer_count; ++l) {
         const ForwardLayer<T>& layer = job.layers[l];
         with_kind<T>(layer.in.cell, job.int8, [&]<class C, class Weight>() {
-          const int64_t row = panels_of<T>(layer.in.hidden) * C::kept * width<T>;
+          const int64_t row = panels_of<T>(layer.in.hidden) * cell_of<C>(layer.in).kept * width<T>;
           const int64_t step_of_block = l ? 0 : job.offset[t] - job.offset[first];
           T* gates = layer.saved ? layer.saved + job.offset[t] * row : layer.gates + step_of_block * row;
           step<T, C, Weight>(job, l, t, rows, panels_of<T>(job, layer.in.hidden, part),
@@ -408,8 +478,8 @@ void finish_forward(const ForwardJob<T>& job, int part) {
     with_cell<T>(job.layers[l].in.cell, [&]<class C>() { hand_over_states<T, C>(job, l, part); });
 }
 
-template int64_t saved_row<float>(Cell, int64_t);
-template int64_t saved_row<double>(Cell, int64_t);
+template int64_t saved_row<float>(const LayerInputs<float>&);
+template int64_t saved_row<double>(const LayerInputs<double>&);
 template int64_t packed_size<float>(const LayerInputs<float>&, bool);
 template int64_t packed_size<double>(const LayerInputs<double>&, bool);
 template void pack<float>(const LayerInputs<float>&, bool, float*);

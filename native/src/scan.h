@@ -15,6 +15,60 @@ NORIA_INLINE int64_t panels_of(int64_t neurons) {
   return (neurons + width<T> - 1) / width<T>;
 }
 
+// A cell that is known at run time only; its members have the names of a built-in cell's constants.
+template <class T>
+struct Own {
+  const OwnCell<T>& code;
+  const int gates = code.gates, slots = code.slots, kept = code.kept, states = code.states;
+  const int* const gate_of = code.gate_of;
+};
+
+template <class CellType>
+inline constexpr bool built_in = true;
+template <class T>
+inline constexpr bool built_in<Own<T>> = false;
+
+template <class CellType, class T>
+NORIA_INLINE CellType cell_of(const LayerInputs<T>& in) {
+  if constexpr (built_in<CellType>)
+    return {};
+  else
+    return {*in.own};
+}
+
+template <class T>
+NORIA_INLINE int64_t parameters_of(const LayerInputs<T>& in) {
+  return in.cell == Cell::own ? in.own->parameters : 0;
+}
+
+// Calls visit.template operator()<G>() for a cell's number of gates.
+template <class CellType, class Visit>
+NORIA_INLINE auto with_gates(const CellType& cell, Visit visit) {
+  if constexpr (built_in<CellType>) {
+    return visit.template operator()<CellType::gates>();
+  } else {
+    switch (cell.gates) {
+      case 1:
+        return visit.template operator()<1>();
+      case 2:
+        return visit.template operator()<2>();
+      case 3:
+        return visit.template operator()<3>();
+      case 4:
+        return visit.template operator()<4>();
+      case 5:
+        return visit.template operator()<5>();
+      case 6:
+        return visit.template operator()<6>();
+      case 7:
+        return visit.template operator()<7>();
+      default:
+        static_assert(most_gates == 8);
+        return visit.template operator()<8>();
+    }
+  }
+}
+
 // Calls visit.template operator()<CellType>() for the cell.
 template <class T, class Visit>
 NORIA_INLINE auto with_cell(Cell cell, Visit visit) {
@@ -27,6 +81,8 @@ NORIA_INLINE auto with_cell(Cell cell, Visit visit) {
       return visit.template operator()<RnnTanh<T>>();
     case Cell::rnn_relu:
       return visit.template operator()<RnnRelu<T>>();
+    case Cell::own:
+      return visit.template operator()<Own<T>>();
     default:
       return visit.template operator()<Linear<T>>();
   }
@@ -75,13 +131,25 @@ NORIA_INLINE int64_t depth_of(const RecurrentBlock<T>& block) {
 
 // weight_hh (G * H) → (panels, G, W) in the order of the recurrent slots.
 template <class T, class CellType>
-void pack_diagonal(const T* weight, int64_t hidden, Range panels, T* packed) {
-  constexpr int G = CellType::gates, first = CellType::slots - G;
+void pack_diagonal(const CellType& cell, const T* weight, int64_t hidden, Range panels, T* packed) {
+  const int G = cell.gates, first = cell.slots - G;
   for (int64_t panel = panels.first; panel < panels.last; ++panel)
     for (int g = 0; g < G; ++g) {
       const int64_t j = panel * width<T>;
       store(packed + (panel * G + g) * width<T>,
-            load_some(weight + CellType::gate_of[first + g] * hidden + j, hidden - j));
+            load_some(weight + cell.gate_of[first + g] * hidden + j, hidden - j));
+    }
+}
+
+// An own cell's parameters (P, H) → (panels, P, W).
+template <class T>
+void pack_parameters(const LayerInputs<T>& in, Range panels, T* packed) {
+  const int64_t count = parameters_of(in);
+  for (int64_t panel = panels.first; panel < panels.last; ++panel)
+    for (int64_t p = 0; p < count; ++p) {
+      const int64_t j = panel * width<T>;
+      store(packed + (panel * count + p) * width<T>,
+            load_some(in.parameters + p * in.hidden + j, in.hidden - j));
     }
 }
 

@@ -16,18 +16,39 @@ struct Block {
   int64_t base, count;            // of all rows: job.offset[first_step] and how many
 };
 
+// The numbers of a cell. The gradients of its slots feed two products: the first G that of the input, the
+// last G that of h(t-1).
+template <class T, class CellType>
+struct Numbers {
+  static constexpr int G = CellType::gates, S = CellType::slots, K = CellType::kept, state_slot = S - G;
+};
+
+template <class T>
+struct Numbers<T, Own<T>> {
+  const int G, S, K, state_slot;
+};
+
+template <class CellType, class T>
+NORIA_INLINE Numbers<T, CellType> numbers_of(const LayerInputs<T>& in) {
+  if constexpr (built_in<CellType>)
+    return {};
+  else
+    return {in.own->gates, in.own->slots, in.own->kept, in.own->slots - in.own->gates};
+}
+
 // A part's share of one layer.
 template <class T, class CellType>
-struct Back {
-  static constexpr int G = CellType::gates, S = CellType::slots, K = CellType::kept, W = width<T>;
-  // The gradients of the slots feed two products: the first G that of the input, the last G that of h(t-1).
-  static constexpr int state_slot = S - G;
+struct Back : Numbers<T, CellType> {
+  using Base = Numbers<T, CellType>;
+  using Base::G, Base::S, Base::K, Base::state_slot;
+  static constexpr int W = width<T>;
   using V = Vector<T>;
 
   const BackwardJob<T>& job;
   const int64_t index;
   const int part;
   const BackwardLayer<T>& layer = job.layers[index];
+  const CellType cell_type = cell_of<CellType>(layer.in);
   const int64_t input = layer.in.input, hidden = layer.in.hidden;
   const int64_t panels = panels_of<T>(hidden), padded = panels * W;
   const int64_t input_panels = panels_of<T>(input), padded_input = input_panels * W;
@@ -46,19 +67,21 @@ struct Back {
     return sum_rows * (1 + factors);
   }
 
+  // Rows of W from one packed panel to the next: a cache line more than it has, lest all panels share a set.
+  int64_t stride() const { return G * padded + 64 / vector_bytes; }
+
   // Elements of a packed block.
   int64_t packed_block(const RecurrentBlock<T>& block) const {
-    return G * padded * (block.recurrence == Recurrence::dense ? panels_of<T>(block.size) * W : 1);
+    return block.recurrence == Recurrence::dense ? stride() * panels_of<T>(block.size) * W : G * padded;
   }
 
-  // weight (G * H, columns) → (column panels, G * Hp, W): row `slot * Hp + j` is gate gate_of[slot] of j.
+  // weight (G * H, columns) → (column panels, stride(), W): row `slot * Hp + j` is gate gate_of[slot] of j.
   void pack(const T* weight, int64_t columns, int first_slot, T* packed) const {
-    const int64_t depth = G * padded;
-    const Range mine = share(depth, part, job.parts);
+    const Range mine = share(G * padded, part, job.parts);
     for (int64_t k = mine.first; k < mine.last; ++k) {
       const int64_t j = k % padded;
-      const int gate = CellType::gate_of[first_slot + k / padded];
-      pack_row(j < hidden ? weight + (gate * hidden + j) * columns : nullptr, columns, k, depth, packed);
+      const int gate = cell_type.gate_of[first_slot + k / padded];
+      pack_row(j < hidden ? weight + (gate * hidden + j) * columns : nullptr, columns, k, stride(), packed);
     }
   }
 
@@ -70,10 +93,11 @@ struct Back {
       if (block.recurrence == Recurrence::dense)
         pack(block.weight, block.size, state_slot, packed);
       else
-        pack_diagonal<T, CellType>(block.weight, hidden, share(panels, part, job.parts), packed);
+        pack_diagonal(cell_type, block.weight, hidden, share(panels, part, job.parts), packed);
       packed += packed_block(block);
     }
-    for (int k = 0; k < CellType::states; ++k)
+    if constexpr (!built_in<CellType>) start_own();
+    for (int k = 0; k < cell_type.states; ++k)
       gather(job, layer.grad_state[k], hidden, rows(), own(), layer.d_state[k]);
     if (layer.mask) gather(job, layer.in.recurrent_mask, hidden, rows(), own(), layer.mask);
     if (layer.input_mask)
@@ -110,7 +134,7 @@ struct Back {
   NORIA_INLINE void cell(const Block& block, int64_t t, int64_t s, int64_t panel) const {
     const int64_t step = job.offset[t] + s, j = panel * W, at = s * padded + j;
     const T* kept = layer.saved + (step * panels + panel) * K * W;
-    V saved[K], before[CellType::states] = {}, d_state[CellType::states], d_a[S];
+    V saved[CellType::kept], before[CellType::states] = {}, d_state[CellType::states], d_a[CellType::slots];
     for (int k = 0; k < K; ++k) saved[k] = load(kept + k * W);
     if (layer.in.carries_state) {
       before[0] = load(layer.before + j * job.room_rows + (step - block.base) * W);
@@ -141,11 +165,103 @@ struct Back {
     }
   }
 
+  // As cell(), for an own cell: its running rows and this part's panels at one step.
+  void step_own(const Block& block, int64_t t, Range rows, Range own) const {
+    const int64_t count = rows.last - rows.first, parameters = parameters_of(layer.in);
+    if (count == 0 || own.last == own.first) return;
+    const int64_t step = job.offset[t] + rows.first - block.base, first = rows.first * padded + own.first * W;
+    if (layer.grad_y)
+      for (int64_t s = rows.first; s < rows.last; ++s)
+        for (int64_t j = own.first * W; j < own.last * W; j += W) {
+          T* d_h = layer.d_state[0] + s * padded + j;
+          store(d_h, load(d_h) + load_some(layer.grad_y + job.at(s, t) * hidden + j, hidden - j));
+        }
+    OwnBackward<T> tile{};
+    tile.rows = count, tile.panels = own.last - own.first;
+    tile.kept = layer.saved + ((block.base + step) * panels + own.first) * K * W,
+    tile.kept_row = panels * K * W;
+    tile.parameters = layer.parameters + own.first * parameters * W;
+    tile.d_a = layer.d_a + step * S * padded + own.first * W;
+    tile.d_a_row = S * padded, tile.d_a_slot = padded;
+    tile.d_parameters = layer.d_parameters + step * parameters * padded + own.first * W;
+    tile.d_parameters_row = parameters * padded, tile.d_parameters_slot = padded;
+    tile.d_state_row = padded;
+    for (int k = 0; k < cell_type.states; ++k) {
+      tile.d_state[k] = layer.d_state[k] + first;
+      const auto read = [&](const T* from, int64_t row, int64_t panel) {
+        tile.before[k] = from, tile.before_row[k] = row, tile.before_panel[k] = panel;
+      };
+      if (!layer.in.carries_state)
+        read(layer.zeros + first, padded, W);
+      else if (k == 0)
+        read(layer.before + own.first * W * job.room_rows + step * W, W, job.room_rows * W);
+      else if (t == 0)
+        read(layer.first_states[k] + first, padded, W);
+      else
+        read(layer.saved +
+                 (((job.offset[t - 1] + rows.first) * panels + own.first) * K + K - cell_type.states + k) * W,
+             panels * K * W, K * W);
+    }
+    cell_type.code.backward(tile);
+    for (int64_t s = rows.first; s < rows.last; ++s)
+      for (int64_t panel = own.first; panel < own.last; ++panel) finish_own(step + s - rows.first, s, panel);
+  }
+
+  // What cell() does after the cell itself.
+  NORIA_INLINE void finish_own(int64_t step, int64_t s, int64_t panel) const {
+    const int64_t j = panel * W, at = s * padded + j;
+    T* d_a = layer.d_a + step * S * padded + j;
+    if (!layer.in.carries_state)
+      for (int k = 0; k < cell_type.states; ++k) store(layer.d_state[k] + at, V{});
+    if (layer.diagonal) {
+      V sum = {};
+      for (int g = 0; g < G; ++g)
+        sum = fma(load(d_a + (state_slot + g) * padded), load(layer.diagonal + (panel * G + g) * W), sum);
+      T* d_h = layer.d_state[0] + at;
+      store(d_h, load(d_h) + (layer.mask ? sum * load(layer.mask + at) : sum));
+    }
+    for (int g = 0; g < S && hidden - j < W; ++g)
+      for (int64_t i = hidden - j; i < W; ++i) d_a[g * padded + i] = 0;
+  }
+
+  void start_own() const {
+    pack_parameters(layer.in, share(panels, part, job.parts), layer.parameters);
+    for (int k = 1; k < cell_type.states; ++k)
+      gather(job, layer.in.state[k], hidden, rows(), own(), layer.first_states[k]);
+    if (layer.zeros) gather(job, static_cast<const T*>(nullptr), hidden, rows(), own(), layer.zeros);
+  }
+
+  void lay_out_own(Arena<T>& arena) const {
+    BackwardLayer<T>& layer = job.layers[index];
+    const int64_t states = job.batch * padded, parameters = parameters_of(layer.in) * padded;
+    layer.parameters = arena.take(parameters);
+    layer.d_parameters = arena.take(job.room_rows * parameters);
+    for (int k = 1; k < cell_type.states; ++k) layer.first_states[k] = arena.take(states);
+    layer.zeros = layer.in.carries_state ? nullptr : arena.take(states);
+  }
+
+  void sum_parameters(const Block& block) const {
+    const Range mine = share(panels, part, job.parts);
+    const int64_t count = parameters_of(layer.in);
+    for (int64_t panel = mine.first; panel < mine.last; ++panel)
+      for (int64_t p = 0; p < count; ++p) {
+        const int64_t j = panel * W;
+        T* gradient = layer.out.parameters + p * hidden + j;
+        V sum = block.last_step < job.steps ? load_some(gradient, hidden - j) : V{};
+        for (int64_t step = 0; step < block.count; ++step)
+          sum = sum + load(layer.d_parameters + (step * count + p) * padded + j);
+        store_some(gradient, sum, hidden - j);
+      }
+  }
+
   void step(const Block& block, int64_t t) const {
     const Range rows = this->rows(), own = this->own();
     const int64_t running_rows = running(job, rows, t);
-    for (int64_t s = rows.first; s < rows.first + running_rows; ++s)
-      for (int64_t panel = own.first; panel < own.last; ++panel) cell(block, t, s, panel);
+    if constexpr (!built_in<CellType>)
+      return step_own(block, t, {rows.first, rows.first + running_rows}, own);
+    else
+      for (int64_t s = rows.first; s < rows.first + running_rows; ++s)
+        for (int64_t panel = own.first; panel < own.last; ++panel) cell(block, t, s, panel);
   }
 
   // d_h of the layer that a product read += weightᵀ · d_a(t), times the mask (B, Hp) in between or null.
@@ -163,7 +279,7 @@ struct Back {
         .a = layer.d_a + ((job.offset[t] - block.base + rows.first) * S + first_slot) * padded,
         .a_row = S * padded,
         .w = packed,
-        .w_panel = G * padded * W,
+        .w_panel = stride() * W,
         .start = mask ? nothing : d_h,
         .start_row = mask ? 0 : padded_source,
         .start_panel = mask ? 0 : W,
@@ -204,7 +320,7 @@ struct Back {
                                   .a = layer.d_a + first * S * padded,
                                   .a_row = S * padded,
                                   .w = layer.packed_ih,
-                                  .w_panel = G * padded * W,
+                                  .w_panel = stride() * W,
                                   .start = nothing,
                                   .start_row = 0,
                                   .start_panel = 0,
@@ -259,7 +375,7 @@ struct Back {
                  T* gradient) const {
     for (int64_t column = some.first; column < some.last; ++column)
       if (const int64_t j = column % padded; j < hidden)
-        memcpy(gradient + (CellType::gate_of[column / padded] * hidden + j) * width,
+        memcpy(gradient + (cell_type.gate_of[column / padded] * hidden + j) * width,
                sums + (column - strip * sum_rows) * padded_width, size_t(width) * sizeof(T));
   }
 
@@ -310,7 +426,7 @@ struct Back {
     for (int64_t panel = mine.first; panel < mine.last; ++panel)
       for (int g = 0; g < G; ++g) {
         const int64_t j = panel * W;
-        T* gradient = out + CellType::gate_of[state_slot + g] * hidden + j;
+        T* gradient = out + cell_type.gate_of[state_slot + g] * hidden + j;
         V sum = block.last_step < job.steps ? load_some(gradient, hidden - j) : V{};
         for (int64_t step = 0; step < block.count; ++step)
           sum = fma(load(layer.d_a + (step * S + state_slot + g) * padded + j),
@@ -324,11 +440,12 @@ struct Back {
     for (int64_t strip = part; strip < strips; strip += job.parts) sum_strip(block, strip, room);
     for (int64_t b = 0; b < layer.in.block_count; ++b)
       if (layer.in.blocks[b].recurrence == Recurrence::diagonal) sum_diagonal(block, layer.out.blocks[b]);
+    if constexpr (!built_in<CellType>) sum_parameters(block);
   }
 
   void hand_over_states() const {
     const Range rows = this->rows(), own = this->own();
-    for (int k = 0; k < CellType::states; ++k)
+    for (int k = 0; k < cell_type.states; ++k)
       for (int64_t s = rows.first; s < rows.last; ++s)
         for (int64_t j = own.first * W; j < own.last * W && j < hidden; j += W)
           store_some(layer.out.state[k] + job.order[s] * hidden + j, load(layer.d_state[k] + s * padded + j),
@@ -340,7 +457,7 @@ struct Back {
     const LayerInputs<T>& in = layer.in;
     const bool masked_above = index + 1 < job.layer_count && job.layers[index + 1].in.input_mask;
     const int64_t states = job.batch * padded;
-    layer.packed_ih = arena.take(padded_input * G * padded);
+    layer.packed_ih = arena.take(padded_input * stride());
     layer.any_dense = false;
     layer.diagonal = nullptr;
     int64_t packed = 0;
@@ -360,7 +477,8 @@ struct Back {
     layer.mask = in.recurrent_mask ? arena.take(states) : nullptr;
     layer.input_mask = in.input_mask ? arena.take(job.batch * padded_input) : nullptr;
     layer.product = in.recurrent_mask || masked_above ? arena.take(states) : nullptr;
-    for (int k = 0; k < CellType::states; ++k) layer.d_state[k] = arena.take(states);
+    for (int k = 0; k < cell_type.states; ++k) layer.d_state[k] = arena.take(states);
+    if constexpr (!built_in<CellType>) lay_out_own(arena);
     layer.d_a = arena.take(job.room_rows * S * padded);
     const int64_t strips = (columns() + sum_rows - 1) / sum_rows;
     layer.sums = arena.take((job.one_block ? job.parts : strips) * strip_sums());
@@ -370,7 +488,8 @@ struct Back {
 // Calls visit(Back) for a layer's cell.
 template <class T, class Visit>
 NORIA_INLINE void with_layer(const BackwardJob<T>& job, int64_t index, int part, Visit visit) {
-  with_cell<T>(job.layers[index].in.cell, [&]<class C>() { visit(Back<T, C>{job, index, part}); });
+  with_cell<T>(job.layers[index].in.cell,
+               [&]<class C>() { visit(Back<T, C>{numbers_of<C>(job.layers[index].in), job, index, part}); });
 }
 
 // All layers' steps of a block, from the last: those above before those below, whose outputs they read.
@@ -396,7 +515,7 @@ int64_t layout_backward(BackwardJob<T>& job, T* block) {
   int64_t row = 0;
   for (int64_t l = 0; l < job.layer_count; ++l) {
     const LayerInputs<T>& in = job.layers[l].in;
-    with_cell<T>(in.cell, [&]<class C>() { row += C::slots * in.hidden + in.hidden + in.input; });
+    with_cell<T>(in.cell, [&]<class C>() { row += (cell_of<C>(in).slots + 1) * in.hidden + in.input; });
   }
   const int64_t fitting = block_bytes / (row * int64_t(sizeof(T)));
   job.block_rows = fitting < least_block_rows ? least_block_rows : fitting;

@@ -10,6 +10,7 @@ struct Stepper<T>::Everything {
   StackInputs<T> in;
   std::vector<std::vector<RecurrentBlock<T>>> blocks;
   std::vector<LayerInputs<T>> given;
+  std::vector<OwnCell<T>> own;
   std::vector<ForwardLayer<T>> layers;
   const Plan plan;
   ForwardJob<T> job{};
@@ -25,11 +26,13 @@ struct Stepper<T>::Everything {
     in.lengths = nullptr;
     in.layers = given.data();
     blocks.reserve(given.size());
+    own.reserve(given.size());
     for (size_t l = 0; l < given.size(); ++l) {
       LayerInputs<T>& layer = given[l];
       blocks.emplace_back(layer.blocks, layer.blocks + layer.block_count);
       layer.blocks = blocks.back().data();
-      layer.state[0] = layer.state[1] = nullptr;
+      if (layer.own) layer.own = &own.emplace_back(*layer.own);
+      std::fill(std::begin(layer.state), std::end(layer.state), nullptr);
       layers[l].in = layer;
     }
     job.layers = layers.data();
@@ -84,16 +87,16 @@ void Stepper<T>::step_index(const int64_t* index, T* y) {
 }
 
 template <class T>
-void Stepper<T>::set_state(const T* const (*state)[2]) {
+void Stepper<T>::set_state(const T* const (*state)[most_states]) {
   for (size_t l = 0; l < all_->layers.size(); ++l)
-    std::copy(state[l], state[l] + 2, all_->layers[l].in.state);
+    std::copy(state[l], state[l] + most_states, all_->layers[l].in.state);
   all_->start();
 }
 
 template <class T>
-void Stepper<T>::get_state(T* const (*state)[2]) {
+void Stepper<T>::get_state(T* const (*state)[most_states]) {
   for (size_t l = 0; l < all_->layers.size(); ++l)
-    std::copy(state[l], state[l] + 2, all_->layers[l].out.state);
+    std::copy(state[l], state[l] + most_states, all_->layers[l].out.state);
   all_->run(kernels<T>().finish_forward);
 }
 

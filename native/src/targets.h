@@ -6,7 +6,7 @@
 #define NORIA_DECLARE_TARGET(target)                             \
   namespace target {                                             \
   template <class T>                                             \
-  int64_t saved_row(Cell cell, int64_t hidden);                  \
+  int64_t saved_row(const LayerInputs<T>& inputs);               \
   template <class T>                                             \
   int64_t packed_size(const LayerInputs<T>& inputs, bool int8);  \
   template <class T>                                             \

@@ -10,7 +10,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from noria.cells import GRU, LSTM, RNN
+    from noria.cells import (
+        GRU,
+        LSTM,
+        MGU,
+        RNN,
+        SLSTM,
+        CoupledLSTM,
+        EquationCell,
+        LeakyRNN,
+        PeepholeLSTM,
+    )
     from noria.errors import NoriaError
     from noria.network import Network
     from noria.runtime import Session
@@ -28,12 +38,18 @@ __version__ = "0.1.0"
 __all__ = [
     "GRU",
     "LSTM",
+    "MGU",
     "RNN",
+    "SLSTM",
     "AnomalyDetector",
+    "CoupledLSTM",
+    "EquationCell",
     "Forecaster",
     "LanguageModel",
+    "LeakyRNN",
     "Network",
     "NoriaError",
+    "PeepholeLSTM",
     "SequenceClassifier",
     "SequenceTagger",
     "Session",
@@ -46,7 +62,13 @@ __all__ = [
 _HOME = {
     "GRU": "noria.cells",
     "LSTM": "noria.cells",
+    "MGU": "noria.cells",
     "RNN": "noria.cells",
+    "SLSTM": "noria.cells",
+    "CoupledLSTM": "noria.cells",
+    "EquationCell": "noria.cells",
+    "LeakyRNN": "noria.cells",
+    "PeepholeLSTM": "noria.cells",
     "AnomalyDetector": "noria.tasks.detect",
     "Forecaster": "noria.tasks.forecast",
     "LanguageModel": "noria.tasks.language",

@@ -30,6 +30,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from noria.equations import Equations
 from noria.errors import WiringError
 from noria.feedback import Feedback, read_feedback
 
@@ -44,6 +45,8 @@ class CellShape(Protocol):
 
     gates: ClassVar[tuple[str, ...]]
     states: ClassVar[tuple[str, ...]]
+    parameters: ClassVar[tuple[str, ...]]
+    equations: ClassVar[str]
 
     @property
     def name(self) -> str:
@@ -61,12 +64,14 @@ class Layer:
     """One layer of the stack.
 
     Attributes:
-        cell: Name of the cell in `noria.cells`; "linear" for the output layer.
+        cell: Name of the cell; "linear" for the output layer.
         input_size: I, the width of what it receives from below.
         hidden_size: H, the number of its neurons.
         gates: Names of the row blocks of its weights, in their order.
         states: Names of its states; the first is h.
         carries_state: False where the feedback is `none`: its own state is zero at every step.
+        parameters: Names of what every neuron has for itself, beside its weights.
+        equations: What the cell computes, where it is none of `noria.cells` but one of one's own.
     """
 
     cell: str
@@ -75,11 +80,27 @@ class Layer:
     gates: tuple[str, ...]
     states: tuple[str, ...]
     carries_state: bool
+    parameters: tuple[str, ...] = ()
+    equations: str = ""
 
     @property
     def rows(self) -> int:
         """Rows of its weight matrices, G · H."""
         return len(self.gates) * self.hidden_size
+
+    @property
+    def meaning(self) -> Equations | None:
+        """The equations of a cell of one's own; None for one of `noria.cells`."""
+        if not self.equations:
+            return None
+        return Equations(self.cell, self.gates, self.states, self.parameters, self.equations)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values; equations and parameters only where there are some."""
+        document = dataclasses.asdict(self)
+        if not self.equations:
+            del document["parameters"], document["equations"]
+        return document
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,7 +241,18 @@ class Wiring:
         width = input_size
         for index, cell in enumerate(cells):
             carries = index in masks.carrying
-            stack.append(Layer(cell.name, width, sizes[index], cell.gates, cell.states, carries))
+            stack.append(
+                Layer(
+                    cell=cell.name,
+                    input_size=width,
+                    hidden_size=sizes[index],
+                    gates=cell.gates,
+                    states=cell.states,
+                    carries_state=carries,
+                    parameters=cell.parameters,
+                    equations=cell.equations,
+                )
+            )
             width = sizes[index] * directions
         if output_size is not None:
             stack.append(Layer("linear", width, output_size, ("a",), ("h",), carries_state=False))
@@ -260,9 +292,13 @@ class Wiring:
             _size(f"hidden_size of layer {index}", layer.hidden_size)
             if layer.input_size != width:
                 raise WiringError(f"layer {index} has input_size {layer.input_size}, not {width}")
-            names = (layer.cell, *layer.gates, *layer.states)
+            names = (layer.cell, *layer.gates, *layer.states, *layer.parameters, layer.equations)
             if not (layer.gates and layer.states and all(isinstance(name, str) for name in names)):
                 raise WiringError(f"layer {index} has the names {names}")
+            if layer.meaning is not None:
+                _ = layer.meaning.program
+            elif layer.parameters:
+                raise WiringError(f"layer {index} has parameters and no equations")
             width = layer.hidden_size * len(self.directions(index))
         ends = [(edge.target, edge.source) for edge in self.edges]
         if ends != sorted(set(ends)):
@@ -314,12 +350,15 @@ class Wiring:
                 }
                 if layer.cell == "linear":
                     del shapes["bias_hh"]
+                if layer.parameters:
+                    shapes["weight_cell"] = (len(layer.parameters), layer.hidden_size)
+                cell = (layer.cell, layer.equations)
                 for role, shape in shapes.items():
-                    yield _Entry(prefix + role, shape, (layer.cell, reverse, role), index)
+                    yield _Entry(prefix + role, shape, (cell, reverse, role), index)
                 for edge in self.edges_into(index):
                     shape = edge.parameter_shape(len(layer.gates))
                     own = edge.source == index
-                    key = (layer.cell, reverse, edge.kind, edge.packed_mask) if own else None
+                    key = (cell, reverse, edge.kind, edge.packed_mask) if own else None
                     yield _Entry(f"{prefix}weight_hh.{edge.source}", shape, key, index)
 
     @functools.cached_property
@@ -354,7 +393,7 @@ class Wiring:
         """As plain JSON values, for the model file."""
         return {
             "input_size": self.input_size,
-            "layers": [dataclasses.asdict(layer) for layer in self.layers],
+            "layers": [layer.to_dict() for layer in self.layers],
             "edges": [
                 {
                     "target": edge.target,
@@ -388,6 +427,7 @@ class Wiring:
                         **layer,
                         "gates": tuple(layer["gates"]),
                         "states": tuple(layer["states"]),
+                        "parameters": tuple(layer.get("parameters", ())),
                     }
                 )
                 for layer in document["layers"]

@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from noria import kernels
+from noria.cells import cell_from_equations
+from noria.equations import Equations
 
 Array = NDArray[Any]
 GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1, "linear": 1}
@@ -202,8 +204,13 @@ def _step(problem: Problem, leaves: dict[str, Any], b: int, x: Any, state: list[
     return cell_step(problem.cell, a, product + leaves["bias_hh"], state)
 
 
-def cell_step(cell: str, a: Any, b_hh: Any, state: list[Any]) -> list[Any]:
+def cell_step(
+    cell: str | Equations, a: Any, b_hh: Any, state: list[Any], weight_cell: Any = None
+) -> list[Any]:
     """The states after a step, from the products with the input and with h, biases included."""
+    if isinstance(cell, Equations):
+        oracle = cell_from_equations(cell)(state[0].shape[-1])
+        return list(oracle.step(a, b_hh, tuple(state), weight_cell))
     if cell == "lstm":
         i, f, g, o = (a + b_hh).chunk(4, dim=-1)
         c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()

@@ -10,14 +10,30 @@ import numpy as np
 import torch
 
 from noria import kernels
+from noria.cells import PeepholeLSTM
+from noria.equations import Equations
 from noria.kernels import StackLayer
 from tests.kernels.reference import GATES, Array, cell_step
 
-MIXES: dict[str, list[tuple[str, int]]] = {
+# every function, a gate used whole and in parts, more states than a built-in cell has
+EVERYTHING = Equations(
+    "everything",
+    ("a", "b"),
+    ("h", "c", "d"),
+    ("p", "q"),
+    """
+    s = softplus(a) + sqrt(abs(c) + 1)
+    c' = where(b < p, log(s + 1), exp(min(b, 1))/2)
+    d' = max(d/2, relu(x_a) - q/(1 + r_a**2))
+    h' = tanh(c')*sigmoid(-d')/s
+    """,
+)
+MIXES: dict[str, list[tuple[str | Equations, int]]] = {
     "lstm-gru-linear": [("lstm", 19), ("gru", 8), ("linear", 3)],
     "gru-rnn": [("gru", 1), ("rnn_tanh", 17)],
     "relu-lstm-lstm": [("rnn_relu", 5), ("lstm", 9), ("lstm", 33)],
     "lstm": [("lstm", 20)],
+    "own cells": [(PeepholeLSTM.meaning, 9), (EVERYTHING, 17), ("linear", 3)],
 }
 WIRINGS = ("full", "indirect", "diagonal and indirect", "forward in time")
 
@@ -59,7 +75,7 @@ class Stack:
 
 
 def a_stack(
-    mix: str | Sequence[tuple[str, int]] = "lstm-gru-linear",
+    mix: str | Sequence[tuple[str | Equations, int]] = "lstm-gru-linear",
     batch: int = 5,
     time: int = 6,
     inputs: int = 3,
@@ -82,7 +98,8 @@ def a_stack(
 
     layers, width = [], inputs
     for index, (cell, hidden) in enumerate(cells):
-        rows = GATES[cell] * hidden
+        rows = gates_of(cell) * hidden
+        count = len(cell.parameters) if isinstance(cell, Equations) else 0
         weight_hh = {}
         for source, (_, size) in enumerate(cells):
             own = source == index
@@ -104,6 +121,7 @@ def a_stack(
                 carries_state=carries_state or index == 0,
                 recurrent_mask=mask(hidden),
                 input_mask=mask(width) if index else None,
+                weight_cell=draw(count, hidden, scale=0.7) if count else None,
             )
         )
         width = hidden
@@ -115,12 +133,20 @@ def a_stack(
 
     def states(scale: float) -> tuple[tuple[Array, ...], ...]:
         return tuple(
-            tuple(draw(batch, hidden, scale=scale) for _ in range(2 if cell == "lstm" else 1))
+            tuple(draw(batch, hidden, scale=scale) for _ in range(states_of(cell)))
             for cell, hidden in cells
         )
 
     x, grad_y = draw(batch, time, inputs), draw(batch, time, width)
     return Stack(tuple(layers), x, states(0.5), grad_y, states(1.0), lengths)
+
+
+def gates_of(cell: str | Equations) -> int:
+    return len(cell.gates) if isinstance(cell, Equations) else GATES[cell]
+
+
+def states_of(cell: str | Equations) -> int:
+    return len(cell.states) if isinstance(cell, Equations) else 2 if cell == "lstm" else 1
 
 
 def kernel_results(case: Stack) -> dict[str, Array | None]:
@@ -132,7 +158,8 @@ def kernel_results(case: Stack) -> dict[str, Array | None]:
     for l, (states, layer) in enumerate(zip(result.state, grads.layers, strict=True)):
         named |= {f"state {l} {k}": part for k, part in enumerate(states)}
         named |= {f"grad state {l} {k}": part for k, part in enumerate(layer.state)}
-        named |= {f"grad {n} {l}": getattr(layer, n) for n in ("weight_ih", "bias_ih", "bias_hh")}
+        roles = ("weight_ih", "bias_ih", "bias_hh", "weight_cell")
+        named |= {f"grad {n} {l}": getattr(layer, n) for n in roles}
         named |= {f"grad weight_hh {l} {k}": part for k, part in layer.weight_hh.items()}
     return named
 
@@ -153,6 +180,7 @@ def reference_results(case: Stack) -> dict[str, Array | None]:
             root(f"weight_ih {l}", layer.weight_ih),
             root(f"bias_ih {l}", layer.bias_ih),
             root(f"bias_hh {l}", layer.bias_hh),
+            root(f"weight_cell {l}", layer.weight_cell),
             {k: root(f"weight_hh {l} {k}", block) for k, block in layer.weight_hh.items()},
         )
         for l, layer in enumerate(case.layers)
@@ -181,7 +209,8 @@ def reference_results(case: Stack) -> dict[str, Array | None]:
         for l, own in enumerate(state)
         for k, part in enumerate(own)
     }
-    named |= {f"grad bias_hh {l}": None for l, layer in enumerate(layers) if layer[2] is None}
+    for number, role in ((2, "bias_hh"), (3, "weight_cell")):
+        named |= {f"grad {role} {l}": None for l, own in enumerate(layers) if own[number] is None}
     for name, tensor in roots.items():
         grad = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
         named[f"grad {name}"] = grad.numpy()
@@ -201,16 +230,16 @@ def _step(
     heard = [masked(own[0], l.recurrent_mask) for l, own in zip(layers, state, strict=True)]
     after = []
     for l, layer in enumerate(layers):
-        weight_ih, bias_ih, bias_hh, blocks = weights[l]
+        weight_ih, bias_ih, bias_hh, weight_cell, blocks = weights[l]
         a = masked(x, layer.input_mask) @ weight_ih.T + bias_ih
         fed = torch.zeros_like(a) if bias_hh is None else bias_hh.expand_as(a)
         for source, block in blocks.items():
             if block.dim() == 1:
-                fed = fed + heard[source].repeat(1, GATES[layer.cell]) * block
+                fed = fed + heard[source].repeat(1, gates_of(layer.cell)) * block
             else:
                 fed = fed + heard[source] @ block.T
         own = state[l] if layer.carries_state else [torch.zeros_like(s) for s in state[l]]
-        new = cell_step(layer.cell, a, fed, own)
+        new = cell_step(layer.cell, a, fed, own, weight_cell)
         x = new[0]
         after.append([torch.where(running, n, o) for n, o in zip(new, state[l], strict=True)])
     return after, x

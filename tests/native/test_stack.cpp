@@ -1,5 +1,6 @@
 // Stacks of layers that feed each other: odd sizes under the sanitizers, gradients by differences, bits.
 #include <cmath>
+#include <string>
 #include <vector>
 
 #include "testing.h"
@@ -16,10 +17,63 @@ struct Kind {
   bool carries_state, ragged, masked;
 };
 
+bool has_c(Cell cell) { return cell == Cell::lstm || cell == Cell::own; }
+
+// An own cell, as a compiler would write it: two gates, the parts of the second apart, and a parameter p.
+//     c' = c/2 + p·tanh(a);  h' = tanh(x_n + c'·r_n)
+template <class T>
+struct Handwritten {
+  static int width() {
+    const std::string isa = instruction_set();
+    return (isa == "avx512" ? 64 : isa == "avx2" ? 32 : 16) / int(sizeof(T));
+  }
+
+  static void forward(const OwnForward<T>& tile) {
+    const int W = width();
+    for (int64_t row = 0; row < tile.rows; ++row)
+      for (int64_t at = 0; at < tile.panels * W; ++at) {
+        T* gate = tile.gates + row * tile.gates_row + at / W * kept * W + at % W;
+        const int64_t state = row * tile.state_row + at;
+        const T a = std::tanh(gate[W]), r_n = gate[2 * W];
+        const T c = tile.before[1][state] / 2 + tile.parameters[at] * a;
+        const T h = std::tanh(gate[0] + c * r_n);
+        tile.after[0][state] = h, tile.after[1][state] = c;
+        gate[0] = h, gate[W] = a, gate[2 * W] = r_n, gate[3 * W] = c;
+      }
+  }
+
+  static void backward(const OwnBackward<T>& tile) {
+    const int W = width();
+    for (int64_t row = 0; row < tile.rows; ++row)
+      for (int64_t at = 0; at < tile.panels * W; ++at) {
+        const T* gate = tile.kept + row * tile.kept_row + at / W * kept * W + at % W;
+        const int64_t state = row * tile.d_state_row + at;
+        const T h = gate[0], a = gate[W], r_n = gate[2 * W], c = gate[3 * W], p = tile.parameters[at];
+        const T d_n = tile.d_state[0][state] * (1 - h * h), d_c = tile.d_state[1][state] + d_n * r_n;
+        T* d_a = tile.d_a + row * tile.d_a_row + at;
+        d_a[0] = d_n, d_a[tile.d_a_slot] = d_c * p * (1 - a * a), d_a[2 * tile.d_a_slot] = d_n * c;
+        tile.d_parameters[row * tile.d_parameters_row + at] = d_c * a;
+        tile.d_state[0][state] = 0, tile.d_state[1][state] = d_c / 2;
+      }
+  }
+
+  static constexpr int kept = 4;
+  static constexpr OwnCell<T> cell = {.gates = 2,
+                                      .slots = 3,
+                                      .states = 2,
+                                      .parameters = 1,
+                                      .kept = kept,
+                                      .gate_of = {1, 0, 1},
+                                      .forward = forward,
+                                      .backward = backward};
+};
+
+int64_t rows_of(Cell cell) { return cell == Cell::own ? 2 : gates_of(cell); }
+
 // The arrays of a layer.
 template <class T>
 struct Layer {
-  Array<T> weight_ih, bias_ih, bias_hh, h, c, recurrent_mask, input_mask;
+  Array<T> weight_ih, bias_ih, bias_hh, parameters, h, c, recurrent_mask, input_mask;
   std::vector<Array<T>> weight_hh;
   std::vector<RecurrentBlock<T>> blocks;
 };
@@ -36,11 +90,12 @@ struct Stack {
     for (int64_t b = 0; b < lengths.count; ++b) lengths.data[b] = b == 0 ? time : (b * 5) % (time + 1);
     unsigned seed = 10;
     for (size_t l = 0; l < kind.cells.size(); ++l) {
-      const int64_t hidden = kind.hidden[l], rows = gates_of(kind.cells[l]) * hidden;
+      const int64_t hidden = kind.hidden[l], rows = rows_of(kind.cells[l]) * hidden;
       const int64_t below = l ? kind.hidden[l - 1] : input;
       layers.push_back({draw<T>(rows * below, seed + 1),
                         draw<T>(rows, seed + 2),
                         draw<T>(rows, seed + 3),
+                        draw<T>(hidden, seed + 9),
                         draw<T>(batch * hidden, seed + 4),
                         draw<T>(batch * hidden, seed + 5),
                         draw<T>(kind.masked ? batch * hidden : 0, seed + 6),
@@ -66,15 +121,17 @@ struct Stack {
       const bool linear = kind.cells[l] == Cell::linear;
       descriptions.push_back(
           {.cell = kind.cells[l],
+           .own = kind.cells[l] == Cell::own ? &Handwritten<T>::cell : nullptr,
            .input = l ? kind.hidden[l - 1] : input,
            .hidden = kind.hidden[l],
            .carries_state = kind.carries_state,
            .weight_ih = layer.weight_ih.data,
            .bias_ih = layer.bias_ih.data,
            .bias_hh = linear ? nullptr : layer.bias_hh.data,
+           .parameters = layer.parameters.data,
            .block_count = int64_t(layer.blocks.size()),
            .blocks = layer.blocks.data(),
-           .state = {layer.h.data, kind.cells[l] == Cell::lstm ? layer.c.data : nullptr},
+           .state = {layer.h.data, has_c(kind.cells[l]) ? layer.c.data : nullptr},
            .recurrent_mask = layer.recurrent_mask.count ? layer.recurrent_mask.data : nullptr,
            .input_mask = layer.input_mask.count ? layer.input_mask.data : nullptr});
     }
@@ -142,7 +199,7 @@ struct Directions {
     add(y, result.y.back());
     for (size_t l = 0; l < h.size(); ++l) {
       add(h[l], result.h[l]);
-      if (stack.kind.cells[l] == Cell::lstm) add(c[l], result.c[l]);
+      if (has_c(stack.kind.cells[l])) add(c[l], result.c[l]);
     }
     return sum;
   }
@@ -174,6 +231,7 @@ Found<T> gradients_of(const Stack<T>& stack, const Result<T>& result, const T* s
     gradients.push_back({layer.weight_ih.data,
                          layer.bias_ih.data,
                          stack.kind.cells[l] == Cell::linear ? nullptr : layer.bias_hh.data,
+                         layer.parameters.data,
                          blocks[l].data(),
                          {layer.h.data, layer.c.data}});
     results.push_back({result.y[l].data, {directions.h[l].data, directions.c[l].data}});
@@ -195,11 +253,12 @@ void check_steps(const Stack<T>& stack, const StackInputs<T>& packed, const Resu
     result.c.emplace_back(stack.batch * stack.kind.hidden[l]);
   }
   for (size_t l = 0; l < stack.layers.size(); ++l) {
-    given.insert(given.end(), {packed.layers[l].state[0], packed.layers[l].state[1]});
+    given.insert(given.end(), packed.layers[l].state, packed.layers[l].state + most_states);
     found.insert(found.end(), {result.h[l].data, result.c[l].data});
+    found.resize(given.size());
   }
   Stepper<T> stepper(packed);
-  stepper.set_state(reinterpret_cast<const T* const(*)[2]>(given.data()));
+  stepper.set_state(reinterpret_cast<const T* const(*)[most_states]>(given.data()));
   const int64_t last = stack.kind.hidden.back();
   result.y.emplace_back(stack.batch * stack.time * last);
   Array<T> x(stack.batch * stack.input), y(stack.batch * last);
@@ -212,7 +271,7 @@ void check_steps(const Stack<T>& stack, const StackInputs<T>& packed, const Resu
       for (int64_t j = 0; j < last; ++j)
         result.y.back().data[(b * stack.time + t) * last + j] = y.data[b * last + j];
   }
-  stepper.get_state(reinterpret_cast<T* const(*)[2]>(found.data()));
+  stepper.get_state(reinterpret_cast<T* const(*)[most_states]>(found.data()));
   check(result == whole, "steps give the bits of the whole", name);
 }
 
@@ -268,7 +327,9 @@ void check_stack(Stack<T> stack, bool by_differences, const char* name) {
     for (size_t k = 0; k < layer.weight_hh.size(); ++k)
       compare(layer.weight_hh[k], gradient.weight_hh[k], "gradient of a stack's weight_hh");
     compare(layer.h, gradient.h, "gradient of a stack's h");
-    if (stack.kind.cells[l] == Cell::lstm) compare(layer.c, gradient.c, "gradient of a stack's c");
+    if (stack.kind.cells[l] == Cell::own)
+      compare(layer.parameters, gradient.parameters, "gradient of an own cell's parameters");
+    if (has_c(stack.kind.cells[l])) compare(layer.c, gradient.c, "gradient of a stack's c");
   }
 }
 
@@ -277,8 +338,9 @@ void check_stack(Stack<T> stack, bool by_differences, const char* name) {
 void check_stacks() {
   const std::vector<std::vector<Cell>> mixes = {{Cell::lstm, Cell::gru, Cell::linear},
                                                 {Cell::gru, Cell::rnn_tanh},
-                                                {Cell::rnn_tanh, Cell::lstm, Cell::lstm}};
-  const std::vector<std::vector<int64_t>> sizes = {{5, 19, 2}, {17, 1}, {9, 3, 8}};
+                                                {Cell::rnn_tanh, Cell::lstm, Cell::lstm},
+                                                {Cell::own, Cell::gru, Cell::own}};
+  const std::vector<std::vector<int64_t>> sizes = {{5, 19, 2}, {17, 1}, {9, 3, 8}, {17, 3, 9}};
   const int64_t shapes[][3] = {{3, 4, 2}, {1, 1, 1}, {6, 5, 17}, {0, 3, 2}, {2, 0, 2}};
   for (size_t mix = 0; mix < mixes.size(); ++mix)
     for (Wiring wiring : {Wiring::full, Wiring::indirect, Wiring::diagonal_and_full})
@@ -295,6 +357,10 @@ void check_stacks() {
   check_stack(Stack<float>(wide, 9, 5, 40), false, "rows shared");
   const Kind plain = {{Cell::lstm, Cell::gru, Cell::linear}, {260, 240, 3}, Wiring::full, true, false, false};
   check_stack(Stack<float>(plain, 1, 3, 40), false, "neurons of steps shared");
+  const Kind own = {{Cell::own, Cell::own}, {400, 390}, Wiring::full, true, false, false};
+  check_stack(Stack<float>(own, 2, 5, 40), false, "an own cell's neurons shared");
+  const Kind long_own = {{Cell::own, Cell::lstm}, {20, 5}, Wiring::full, true, true, true};
+  check_stack(Stack<float>(long_own, 9, 700, 3), false, "an own cell's many steps");
   const Kind narrow = {{Cell::lstm, Cell::rnn_tanh}, {20, 5}, Wiring::full, true, true, true};
   check_stack(Stack<float>(narrow, 9, 700, 3), false, "many steps");
 }

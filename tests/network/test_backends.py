@@ -70,14 +70,24 @@ def test_native_is_the_oracle_without_gradients(
 
 
 @pytest.mark.parametrize(
-    ("feedback", "wanted"), [("direct", ["gru", "gru"]), ("none", ["gru", "gru"]), ("full", [])]
+    ("feedback", "wanted"),
+    [
+        ("direct", [["gru"], ["gru"]]),
+        ("none", [["gru"], ["gru"]]),
+        ("full", [["gru", "gru", "linear"]]),
+    ],
 )
-def test_auto_takes_the_kernel_of_a_layer(
-    feedback: str, wanted: list[str], monkeypatch: pytest.MonkeyPatch
+def test_auto_takes_the_kernel(
+    feedback: str, wanted: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
-    scan = kernels.scan
-    monkeypatch.setattr(kernels, "scan", lambda *a, **k: calls.append(a[0]) or scan(*a, **k))
+    scan = kernels.scan_stack
+
+    def counted(layers: list[kernels.StackLayer], *a: Any, **k: Any) -> kernels.StackScan:
+        calls.append([layer.cell for layer in layers])
+        return scan(layers, *a, **k)
+
+    monkeypatch.setattr(kernels, "scan_stack", counted)
     network("gru", feedback, backend="auto")(inputs())
     assert calls == wanted
     calls.clear()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from noria.errors import UsageError
+from noria.errors import ShapeError, UsageError
+from noria.network.compiled import write_plan
+from noria.network.plan import StackLayer, flatten
 from tests.network.reference import (
     assert_same_bits,
     flat,
@@ -87,12 +89,48 @@ def test_inputs_and_states_that_are_views(feedback: str) -> None:
         assert_same_bits(found[name], value)
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # torch's own
 @pytest.mark.parametrize("feedback", ["direct+lateral", "full"])
-def test_under_torch_compile(feedback: str) -> None:
+@pytest.mark.parametrize("ragged", [False, True])
+def test_under_torch_compile_without_a_break(feedback: str, ragged: bool) -> None:
+    torch.compiler.reset()
     net = network("lstm", feedback, backend="native")
     x, state = inputs(), some_state(net)
-    wanted = results(net, x, state)
-    compiled = torch.compile(net, backend="eager")
-    for name, value in results(compiled, x, state).items():
+    lengths = torch.tensor([5, 0, 2]) if ragged else None
+    wanted = results(net, x, state, lengths)
+    compiled = torch.compile(net, backend="aot_eager", fullgraph=True)
+    for name, value in results(compiled, x, state, lengths).items():
         assert_same_bits(value, wanted[name.replace("_orig_mod.", "")])
+    with torch.no_grad():
+        assert_same_bits(compiled(x)[0], net(x)[0])
+
+
+def test_under_torch_compile_in_both_directions() -> None:
+    torch.compiler.reset()
+    net = network("gru", "direct+lateral", backend="native", bidirectional=True, output_size=None)
+    x = inputs()
+    compiled = torch.compile(net, backend="aot_eager", fullgraph=True)
+    for name, value in results(compiled, x, None).items():
+        assert_same_bits(value, results(net, x, None)[name.replace("_orig_mod.", "")])
+
+
+def test_under_torch_compile_lengths_are_checked() -> None:
+    torch.compiler.reset()
+    net = network("lstm", backend="native")
+    compiled = torch.compile(net, backend="eager", fullgraph=True)
+    with pytest.raises(ShapeError, match=r"lengths holds 1\.\.6, expected 0\.\.T=5"):
+        compiled(inputs(), lengths=torch.tensor([1, 6, 2]))
+
+
+def test_the_ops_hold_to_torchs_rules() -> None:
+    net = network("lstm")
+    weights = net.layers[0]
+    layer = StackLayer(
+        net.cells[0], weights.weight_ih, weights.bias_ih, weights.bias_hh, weights.recurrences()
+    )
+    plan, tensors = flatten([layer], inputs(), some_state(net)[:1])
+    for reverse, save in ((False, False), (True, True)):
+        torch.library.opcheck(
+            torch.ops.noria.scan.default,
+            (write_plan(plan), reverse, save, torch.tensor([5, 0, 2]), tensors),
+            test_utils=("test_schema", "test_faketensor"),
+        )

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from noria.equations import Equations
+
 __all__ = ["Cell", "State"]
 
 State = tuple["Tensor", ...]
@@ -32,6 +34,9 @@ class Cell:
 
     gates: ClassVar[tuple[str, ...]]
     states: ClassVar[tuple[str, ...]] = ("h",)
+    parameters: ClassVar[tuple[str, ...]] = ()
+    equations: ClassVar[str] = ""
+    meaning: ClassVar[Equations | None] = None
 
     @property
     def name(self) -> str:

@@ -5,18 +5,30 @@ from numpy.typing import NDArray
 
 _Array = NDArray[Any]
 _Lengths = NDArray[np.int64] | None
+
+OwnCell = tuple[
+    int,  # gates
+    int,  # states
+    int,  # parameters
+    int,  # kept
+    list[int],  # gate_of
+    int,  # address of the way forward
+    int,  # address of the way back
+]
 _Layer = tuple[
     int,  # cell
+    OwnCell | None,
     bool,  # carries_state
     int,  # hidden
     _Array,  # weight_ih
     _Array,  # bias_ih
     _Array | None,  # bias_hh
+    _Array | None,  # parameters
     list[tuple[int, _Array]],  # source and weight_hh
     _Array | None,  # recurrent_mask
     _Array | None,  # input_mask
 ]
-_LayerGradients = tuple[_Array, _Array, _Array, list[_Array], list[_Array]]
+_LayerGradients = tuple[_Array, _Array, _Array, _Array, list[_Array], list[_Array]]
 
 def thread_count() -> int: ...
 def set_thread_count(count: int) -> None: ...
@@ -78,6 +90,7 @@ def scan_stack_float32(
     x: _Array,
     state: list[list[_Array]],
     lengths: _Lengths,
+    reverse: bool,
     save: bool,
 ) -> tuple[list[_Array], list[list[_Array]], _Array]: ...
 def pack_stack_float32(layers: list[_Layer], int8: bool) -> _Array: ...
@@ -94,6 +107,7 @@ def scan_stack_backward_float32(
     x: _Array,
     state: list[list[_Array]],
     lengths: _Lengths,
+    reverse: bool,
     ys: list[_Array],
     saved: _Array,
     grad_y: _Array,

@@ -12,17 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from noria.equations import Equations
 from noria.errors import KernelError, ShapeError
 from noria.kernels import _native
+from noria.kernels.compiling import compiled
 from noria.kernels.scan import (
     CELLS,
-    GATES,
-    STATES,
     Array,
     check_int8,
     check_lengths,
     dense,
     explain,
+    gates_of,
+    states_of,
 )
 
 __all__ = [
@@ -55,7 +57,7 @@ class StackLayer:
     """One layer of a stack.
 
     Attributes:
-        cell: "lstm", "gru", "rnn_tanh", "rnn_relu" or "linear".
+        cell: "lstm", "gru", "rnn_tanh", "rnn_relu" or "linear"; or the equations of another.
         weight_ih: W, shape (G*H, I); above the first layer, I is H of the layer below.
         bias_ih: Shape (G*H,).
         bias_hh: Shape (G*H,), or None for zeros.
@@ -66,9 +68,10 @@ class StackLayer:
             of it, and it of itself through `weight_hh`, is still its h(t-1).
         recurrent_mask: Shape (B, H); multiplies h(t-1) in every product with an R that reads it.
         input_mask: Shape (B, I); multiplies what the layer below hands up, at every step.
+        weight_cell: Of equations with parameters: their values, shape (P, H).
     """
 
-    cell: str
+    cell: str | Equations
     weight_ih: Array
     bias_ih: Array
     bias_hh: Array | None = None
@@ -76,11 +79,12 @@ class StackLayer:
     carries_state: bool = True
     recurrent_mask: Array | None = None
     input_mask: Array | None = None
+    weight_cell: Array | None = None
 
     @property
     def hidden_size(self) -> int:
         """H, number of neurons."""
-        return int(self.weight_ih.shape[0]) // GATES[self.cell]
+        return int(self.weight_ih.shape[0]) // gates_of(self.cell)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +95,7 @@ class SavedStack:
     x: Array
     state: tuple[tuple[Array, ...], ...]
     lengths: NDArray[np.int64] | None
+    reverse: bool
     ys: tuple[Array, ...]
     gates: Array
 
@@ -119,6 +124,7 @@ class LayerGradients:
     bias_hh: Array | None
     weight_hh: dict[int, Array]
     state: tuple[Array, ...]
+    weight_cell: Array | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +153,7 @@ def scan_stack(
     state: Sequence[Sequence[Array]],
     lengths: ArrayLike | None = None,
     save: bool = False,
+    reverse: bool = False,
 ) -> StackScan:
     """Run layers that advance together over whole sequences.
 
@@ -160,6 +167,7 @@ def scan_stack(
         state: Initial (h, c) of an LSTM, (h,) of the others, each (B, H), for every layer.
         lengths: Steps of each row, shape (B,), each 0..T; None: T. Past them x is not read.
         save: Keep what `scan_stack_backward` needs.
+        reverse: Run row b from step lengths[b]-1 down to 0; outputs stay at their own time.
 
     Returns:
         y, the final states, and what was saved.
@@ -171,12 +179,14 @@ def scan_stack(
     if x.ndim != 3:
         raise ShapeError(f"x has shape {x.shape}, expected (B, T, I)")
     batch, time, inputs = x.shape
-    checked = _checked_layers(layers, x.dtype, inputs, batch)
+    checked = _checked_layers(layers, x.dtype, inputs, batch, save=save)
     x = np.ascontiguousarray(x)
     state = checked_states("state", checked, state, x.dtype, batch)
     lengths = None if lengths is None else check_lengths(lengths, batch, time)
-    ys, final, gates = _SCAN[str(x.dtype)](arguments(checked), x, lists(state), lengths, save)
-    saved = SavedStack(checked, x, state, lengths, tuple(ys), gates) if save else None
+    ys, final, gates = _SCAN[str(x.dtype)](
+        arguments(checked, save), x, lists(state), lengths, reverse, save
+    )
+    saved = SavedStack(checked, x, state, lengths, reverse, tuple(ys), gates) if save else None
     return StackScan(ys[-1], tuples(final), saved)
 
 
@@ -202,10 +212,11 @@ def scan_stack_backward(
     grad_y = dense("grad_y", grad_y, dtype, ("B", batch), ("T", time), ("H", hidden))
     grad_state = checked_states("grad_state", saved.layers, grad_state, dtype, batch)
     x, found = _BACKWARD[str(dtype)](
-        arguments(saved.layers),
+        arguments(saved.layers, save=True),
         saved.x,
         lists(saved.state),
         saved.lengths,
+        saved.reverse,
         list(saved.ys),
         saved.gates,
         grad_y,
@@ -218,8 +229,9 @@ def scan_stack_backward(
             bias_hh=None if layer.bias_hh is None else bias_hh,
             weight_hh=dict(zip(layer.weight_hh, weight_hh, strict=True)),
             state=tuple(state),
+            weight_cell=None if layer.weight_cell is None else weight_cell,
         )
-        for layer, (weight_ih, bias_ih, bias_hh, weight_hh, state) in zip(
+        for layer, (weight_ih, bias_ih, bias_hh, weight_cell, weight_hh, state) in zip(
             saved.layers, found, strict=True
         )
     )
@@ -243,7 +255,7 @@ def pack_stack(layers: Sequence[StackLayer], int8: bool = False) -> PackedStack:
         if layer.recurrent_mask is not None or layer.input_mask is not None:
             raise KernelError(f"layer {index} has a mask: a packed stack runs without")
     first = layers[0].weight_ih if layers else _NOTHING
-    checked = _checked_layers(layers, first.dtype, first.shape[-1], 0)
+    checked = _checked_layers(layers, first.dtype, first.shape[-1], 0, save=False)
     if int8:
         for index, layer in enumerate(checked):
             check_int8(
@@ -296,20 +308,20 @@ _NOTHING = np.empty((0, 0))
 
 
 def _checked_layers(
-    layers: Sequence[StackLayer], dtype: np.dtype[Any], inputs: int, batch: int
+    layers: Sequence[StackLayer], dtype: np.dtype[Any], inputs: int, batch: int, *, save: bool
 ) -> tuple[StackLayer, ...]:
     """The layers with their arrays in C order, once everything is found right."""
     if not layers:
         raise ShapeError("layers is empty: a stack has at least one")
     sizes = []
     for index, layer in enumerate(layers):
-        gates, shape = GATES.get(layer.cell, 1), layer.weight_ih.shape
+        gates, shape = gates_of(layer.cell), layer.weight_ih.shape
         if len(shape) != 2 or shape[0] % gates:
             raise ShapeError(
                 f"weight_ih of layer {index} has shape {shape}, expected (G*H, I) with G={gates}"
             )
         sizes.append(shape[0] // gates)
-        reason = explain(layer.cell, hidden_size=sizes[-1], dtype=str(dtype))
+        reason = explain(layer.cell, hidden_size=sizes[-1], dtype=str(dtype), save=save)
         if reason:
             raise KernelError(reason)
     checked = []
@@ -323,7 +335,7 @@ def _checked_layer(
     layer: StackLayer, index: int, sizes: list[int], dtype: np.dtype[Any], inputs: int, batch: int
 ) -> StackLayer:
     hidden = sizes[index]
-    rows = ("G*H", GATES[layer.cell] * hidden)
+    rows = ("G*H", gates_of(layer.cell) * hidden)
 
     def check(name: str, array: Array, *axes: tuple[str, int]) -> Array:
         return dense(f"{name} of layer {index}", array, dtype, *axes)
@@ -339,6 +351,12 @@ def _checked_layer(
         axes = (rows,) if own_diagonal else (rows, ("K", sizes[source]))
         weight_hh[source] = check(f"weight_hh[{source}]", weight, *axes)
     recurrent_mask, input_mask = layer.recurrent_mask, layer.input_mask
+    weight_cell = layer.weight_cell
+    count = len(layer.cell.parameters) if isinstance(layer.cell, Equations) else 0
+    if (weight_cell is not None) != (count > 0):
+        raise ShapeError(f"layer {index} has {count} parameters a neuron: give them as weight_cell")
+    if weight_cell is not None:
+        weight_cell = check("weight_cell", weight_cell, ("P", count), ("H", hidden))
     if recurrent_mask is not None:
         recurrent_mask = check("recurrent_mask", recurrent_mask, ("B", batch), ("H", hidden))
     if input_mask is not None:
@@ -354,6 +372,7 @@ def _checked_layer(
         carries_state=layer.carries_state,
         recurrent_mask=recurrent_mask,
         input_mask=input_mask,
+        weight_cell=weight_cell,
     )
 
 
@@ -364,7 +383,7 @@ def checked_states(
     dtype: np.dtype[Any],
     batch: int,
 ) -> tuple[tuple[Array, ...], ...]:
-    wanted = [STATES[layer.cell] for layer in layers]
+    wanted = [states_of(layer.cell) for layer in layers]
     if [len(part) for part in state] != [len(names) for names in wanted]:
         raise ShapeError(
             f"{name} has {[len(part) for part in state]} arrays a layer,"
@@ -379,21 +398,28 @@ def checked_states(
     )
 
 
-def arguments(layers: tuple[StackLayer, ...]) -> list[_native._Layer]:
+def arguments(layers: tuple[StackLayer, ...], save: bool = False) -> list[_native._Layer]:
     return [
         (
-            CELLS[layer.cell],
+            *_code(layer.cell, str(layer.weight_ih.dtype), save),
             layer.carries_state,
             layer.hidden_size,
             layer.weight_ih,
             layer.bias_ih,
             layer.bias_hh,
+            layer.weight_cell,
             list(layer.weight_hh.items()),
             layer.recurrent_mask,
             layer.input_mask,
         )
         for layer in layers
     ]
+
+
+def _code(cell: str | Equations, dtype: str, save: bool) -> tuple[int, _native.OwnCell | None]:
+    if isinstance(cell, str):
+        return CELLS[cell], None
+    return len(CELLS), compiled(cell, dtype, save=save)
 
 
 def lists(state: tuple[tuple[Array, ...], ...]) -> list[list[Array]]:

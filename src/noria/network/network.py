@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -141,7 +142,9 @@ class Network(nn.Module):
         self.dropout = dropout
         self.recurrent_dropout = recurrent_dropout
         self.backend: Backend = backend
-        self.cells: list[Cell] = [make_cell(l.cell, l.hidden_size) for l in wiring.layers]
+        self.cells: list[Cell] = [
+            make_cell(l.cell, l.hidden_size, l.meaning) for l in wiring.layers
+        ]
         for cell, layer in zip(self.cells, wiring.layers, strict=True):
             if (cell.gates, cell.states) != (layer.gates, layer.states):
                 raise WiringError(f"{layer} has other gates or states than {cell}")
@@ -172,7 +175,9 @@ class Network(nn.Module):
         Args:
             batch_size: B.
         """
-        like = next(self.parameters())
+        # an iterator over the parameters costs more than a small step
+        first: Any = self.layers[0]
+        like: Tensor = first.weight_ih
         return tuple(
             tuple(
                 like.new_zeros(batch_size, layer.hidden_size)
@@ -325,30 +330,26 @@ class Network(nn.Module):
         *,
         reverse: bool,
     ) -> tuple[Tensor, State]:
-        bias_ih: Tensor = weights.bias_ih
-        bias_hh = torch.zeros_like(bias_ih) if weights.bias_hh is None else weights.bias_hh
-        parts = (weights.weight_ih, weights.own_recurrence(), bias_ih, bias_hh)
+        recurrence = weights.own_recurrence()
+        layer = StackLayer(
+            cell=cell,
+            weight_ih=weights.weight_ih,
+            bias_ih=weights.bias_ih,
+            bias_hh=weights.bias_hh,
+            weight_hh={} if recurrence is None else {0: recurrence},
+            weight_cell=weights.weight_cell,
+            recurrent_mask=recurrent_mask,
+        )
         if weights.layer.carries_state or cell.name == "linear":
-            return scan(
-                cell,
-                x,
-                parts,
-                state,
-                lengths,
-                recurrent_mask,
-                reverse=reverse,
-                backend=self.backend,
-            )
+            return scan(layer, x, state, lengths, reverse=reverse, backend=self.backend)
         # nothing is carried: every step is a sequence of its own, of one step, from zeros
         batch, steps, width = x.shape
         hidden = cell.hidden_size
         zeros = tuple(part.new_zeros(batch * steps, hidden) for part in state)
         y, each = scan(
-            cell,
+            dataclasses.replace(layer, recurrent_mask=None),
             _until(x, lengths).reshape(batch * steps, 1, width),
-            parts,
             zeros,
-            None,
             None,
             backend=self.backend,
         )
@@ -375,6 +376,7 @@ class Network(nn.Module):
                 bias_ih=weights.bias_ih,
                 bias_hh=weights.bias_hh,
                 weight_hh=weights.recurrences(),
+                weight_cell=weights.weight_cell,
                 carries_state=weights.layer.carries_state,
                 recurrent_mask=recurrent_mask,
                 input_mask=input_mask,
@@ -415,6 +417,9 @@ class Network(nn.Module):
         expect_shape("lengths", lengths, "B", B=len(x))
         if lengths.dtype.is_floating_point or lengths.dtype == torch.bool:
             raise ShapeError(f"lengths has dtype {lengths.dtype}, expected integers")
+        # torch.compile would break the graph to look at the values, which the kernel checks itself
+        if torch.compiler.is_compiling() and self.backend != "oracle":
+            return lengths.long()
         if len(lengths) and (lengths.min() < 0 or lengths.max() > x.shape[1]):
             raise ShapeError(
                 f"lengths go from {int(lengths.min())} to {int(lengths.max())},"

@@ -6,53 +6,23 @@ two. A cell never does.
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from noria import kernels
-from noria.cells import Cell, State
-from noria.errors import KernelError, UsageError
+from noria.cells import Cell, EquationCell, State
+from noria.errors import KernelError
+from noria.network.native import scan_native
+from noria.network.plan import StackLayer
 
 __all__ = ["Backend", "StackLayer", "choose_native", "linear", "scan", "scan_stack"]
 
 Backend = Literal["auto", "native", "oracle"]
-Array = NDArray[Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class StackLayer:
-    """One layer of a stack that advances together.
-
-    Attributes:
-        cell: The cell.
-        weight_ih: W, shape (G·H, I).
-        bias_ih: Shape (G·H,).
-        bias_hh: Shape (G·H,), or None for zeros.
-        weight_hh: R by the index of its source, in ascending order: (G·H, K), or (G·H,) for the
-            diagonal of the layer's own.
-        carries_state: False where the layer's own state is zero at every step.
-        recurrent_mask: Factors on h(t−1) in every recurrent product that reads it, (B, H), or None.
-        input_mask: Factors on what the layer below hands up, (B, I), or None.
-    """
-
-    cell: Cell
-    weight_ih: Tensor
-    bias_ih: Tensor
-    bias_hh: Tensor | None
-    weight_hh: dict[int, Tensor]
-    carries_state: bool
-    recurrent_mask: Tensor | None
-    input_mask: Tensor | None
-
-    def tensors(self, state: State) -> tuple[Tensor | None, ...]:
-        """What has gradients, beside its state, in the order of the native kernel's."""
-        return (self.weight_ih, self.bias_ih, self.bias_hh, *self.weight_hh.values(), *state)
 
 
 def choose_native(cell: Cell, x: Tensor, backend: Backend, recurrence: str) -> bool:
@@ -70,11 +40,12 @@ def choose_native(cell: Cell, x: Tensor, backend: Backend, recurrence: str) -> b
     if backend == "oracle":
         return False
     reason = kernels.explain(
-        cell.name,
+        cell.meaning or cell.name,
         hidden_size=cell.hidden_size,
         dtype=str(x.dtype).removeprefix("torch."),
         recurrence=recurrence,
         device=x.device.type,
+        save=torch.is_grad_enabled(),
     )
     if reason is not None and backend == "native":
         raise KernelError(f"the native kernel cannot run this layer: {reason}")
@@ -82,12 +53,10 @@ def choose_native(cell: Cell, x: Tensor, backend: Backend, recurrence: str) -> b
 
 
 def scan(
-    cell: Cell,
+    layer: StackLayer,
     x: Tensor,
-    weights: tuple[Tensor, Tensor | None, Tensor, Tensor],
     state: State,
     lengths: Tensor | None,
-    recurrent_mask: Tensor | None,
     *,
     reverse: bool = False,
     backend: Backend = "auto",
@@ -95,28 +64,23 @@ def scan(
     """Run one layer that feeds only itself over all T steps.
 
     Args:
-        cell: The cell.
+        layer: The layer, with no R but its own from layer 0.
         x: Input, shape (B, T, I).
-        weights: weight_ih (G·H, I); the recurrence (G·H, H), (G·H,) diagonal or None; bias_ih and
-            bias_hh (G·H).
         state: Initial states, each (B, H).
         lengths: Steps of each row, shape (B,); None for T everywhere. Past its length a row puts
             out zeros and keeps its state.
-        recurrent_mask: Factors on h(t−1) in the recurrent product, shape (B, H), or None.
         reverse: Run from each row's last step to its first.
         backend: See `choose_native`.
 
     Returns:
         Outputs, shape (B, T, H), and the final states.
     """
-    recurrence = weights[1]
+    recurrence = layer.weight_hh.get(0)
     kind = "none" if recurrence is None else ("diagonal" if recurrence.dim() == 1 else "dense")
-    if choose_native(cell, x, backend, kind):
-        inputs = (x, *weights, *state)
-        save = torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs)
-        outputs = _apply(_NativeScan, cell.name, reverse, save, lengths, recurrent_mask, *inputs)
-        return outputs[0], tuple(outputs[1:])
-    return _oracle(cell, x, weights, state, lengths, recurrent_mask, reverse=reverse)
+    if choose_native(layer.cell, x, backend, kind):
+        y, (final,) = scan_native([layer], x, (state,), lengths, reverse=reverse)
+        return y, final
+    return _oracle(layer, x, state, lengths, reverse=reverse)
 
 
 def scan_stack(
@@ -140,14 +104,16 @@ def scan_stack(
     Returns:
         Outputs of the last layer, shape (B, T, H), and the final states.
     """
-    if not all(choose_native(layer.cell, x, backend, "dense") for layer in layers):
-        return _oracle_stack(layers, x, state, lengths)
-    inputs: list[Tensor | None] = [x]
-    for layer, own in zip(layers, state, strict=True):
-        inputs += layer.tensors(own)
-    save = torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs)
-    y, *final = _apply(_NativeStack, layers, save, lengths, *inputs)
-    return y, tuple(tuple(final.pop(0) for _ in own) for own in state)
+    if all(choose_native(layer.cell, x, backend, "dense") for layer in layers):
+        return scan_native(layers, x, state, lengths)
+    return _oracle_stack(layers, x, state, lengths)
+
+
+def _step_of(layer: StackLayer) -> Callable[[Tensor, Tensor, State], State]:
+    """The step of a layer's cell, with its parameters if it has some."""
+    if isinstance(layer.cell, EquationCell):
+        return functools.partial(layer.cell.step, parameters=layer.weight_cell)
+    return layer.cell.step
 
 
 def _advance(new: State, old: State, active: Tensor | None) -> State:
@@ -164,24 +130,19 @@ def _advance(new: State, old: State, active: Tensor | None) -> State:
 
 
 def _oracle(
-    cell: Cell,
-    x: Tensor,
-    weights: tuple[Tensor, Tensor | None, Tensor, Tensor],
-    state: State,
-    lengths: Tensor | None,
-    recurrent_mask: Tensor | None,
-    *,
-    reverse: bool,
+    layer: StackLayer, x: Tensor, state: State, lengths: Tensor | None, *, reverse: bool
 ) -> tuple[Tensor, State]:
-    weight_ih, recurrence, bias_ih, bias_hh = weights
+    cell, recurrence, mask = layer.cell, layer.weight_hh.get(0), layer.recurrent_mask
+    step = _step_of(layer)
     steps = x.shape[1]
     if lengths is not None:  # whatever stands in the padding, NaN too, must not be touched
         running = torch.arange(steps, device=x.device) < lengths[:, None]
         x = x.masked_fill(~running[:, :, None], 0.0)
-    from_below = functional.linear(x, weight_ih, bias_ih)
+    from_below = functional.linear(x, layer.weight_ih, layer.bias_ih)
+    bias_hh = torch.zeros_like(layer.bias_ih) if layer.bias_hh is None else layer.bias_hh
     outputs: list[Tensor] = [x.new_empty(0)] * steps
     for t in reversed(range(steps)) if reverse else range(steps):
-        h = state[0] if recurrent_mask is None else state[0] * recurrent_mask
+        h = state[0] if mask is None else state[0] * mask
         if recurrence is None:
             fed_back = bias_hh.expand(len(h), -1)
         elif recurrence.dim() == 1:
@@ -189,7 +150,7 @@ def _oracle(
         else:
             fed_back = functional.linear(h, recurrence, bias_hh)
         active = None if lengths is None else running[:, t, None]
-        new = cell.step(from_below[:, t], fed_back, state)
+        new = step(from_below[:, t], fed_back, state)
         outputs[t] = new[0] if active is None else new[0] * active
         state = _advance(new, state, active)
     if not steps:
@@ -208,6 +169,7 @@ def _oracle_stack(
         running = torch.arange(steps, device=x.device) < lengths[:, None]
         x = x.masked_fill(~running[:, :, None], 0.0)
     first = functional.linear(x, layers[0].weight_ih, layers[0].bias_ih)
+    steps_of = [_step_of(layer) for layer in layers]
     outputs = []
     for t in range(steps):
         active = None if lengths is None else running[:, t, None]
@@ -234,7 +196,7 @@ def _oracle_stack(
             own = before
             if not layer.carries_state:
                 own = tuple(torch.zeros_like(part) for part in before)
-            new = layer.cell.step(from_below, fed, own)
+            new = steps_of[index](from_below, fed, own)
             h = new[0]
             new_state.append(_advance(new, before, active))
         outputs.append(h if active is None else h * active)
@@ -242,147 +204,6 @@ def _oracle_stack(
     if not steps:
         return x.new_zeros(len(x), 0, layers[-1].cell.hidden_size), state
     return torch.stack(outputs, dim=1), state
-
-
-class _NativeScan(torch.autograd.Function):
-    """The door from torch to `noria.kernels.scan`: one call a sequence."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        cell: str,
-        reverse: bool,
-        save: bool,
-        lengths: Tensor | None,
-        recurrent_mask: Tensor | None,
-        x: Tensor,
-        weight_ih: Tensor,
-        recurrence: Tensor | None,
-        bias_ih: Tensor,
-        bias_hh: Tensor,
-        *state: Tensor,
-    ) -> tuple[Tensor, ...]:
-        result = kernels.scan(
-            cell,
-            _array(x),
-            _array(weight_ih),
-            _array(recurrence),
-            _array(bias_ih),
-            _array(bias_hh),
-            tuple(_array(part) for part in state),
-            lengths=_array(lengths),
-            recurrent_mask=_array(recurrent_mask),
-            reverse=reverse,
-            save=save,
-        )
-        ctx.scan = result.saved
-        y = torch.from_numpy(result.y)
-        ctx.save_for_backward(x, weight_ih, recurrence, bias_ih, bias_hh, *state, y)
-        return (y, *(torch.from_numpy(part) for part in result.state))
-
-    @staticmethod
-    def backward(ctx: Any, grad_y: Tensor, *grad_state: Tensor) -> tuple[Tensor | None, ...]:
-        def compute(grad_y: Array, *grad_state: Array) -> tuple[Array | None, ...]:
-            grads = kernels.scan_backward(ctx.scan, grad_y, grad_state)
-            weights = (grads.x, grads.weight_ih, grads.weight_hh, grads.bias_ih, grads.bias_hh)
-            return (*weights, *grads.state)
-
-        # `scan` shares memory with the saved tensors: reading them raises if one was changed
-        found = _first_derivatives(compute, (grad_y, *grad_state), ctx.saved_tensors)
-        return (None, None, None, None, None, *found)
-
-
-class _NativeStack(torch.autograd.Function):
-    """The door from torch to `noria.kernels.scan_stack`: one call a sequence."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        layers: Sequence[StackLayer],
-        save: bool,
-        lengths: Tensor | None,
-        x: Tensor,
-        *tensors: Tensor | None,
-    ) -> tuple[Tensor, ...]:
-        arrays = iter([_array(tensor) for tensor in tensors])
-        stack, state = [], []
-        for layer in layers:
-            weight_ih, bias_ih, bias_hh = next(arrays), next(arrays), next(arrays)
-            stack.append(
-                kernels.StackLayer(
-                    cell=layer.cell.name,
-                    weight_ih=weight_ih,
-                    bias_ih=bias_ih,
-                    bias_hh=bias_hh,
-                    weight_hh={source: next(arrays) for source in layer.weight_hh},
-                    carries_state=layer.carries_state,
-                    recurrent_mask=_array(layer.recurrent_mask),
-                    input_mask=_array(layer.input_mask),
-                )
-            )
-            state.append([next(arrays) for _ in layer.cell.states])
-        result = kernels.scan_stack(stack, _array(x), state, _array(lengths), save)
-        ctx.scan = result.saved
-        y = torch.from_numpy(result.y)
-        ctx.save_for_backward(x, *tensors, y)
-        return (y, *(torch.from_numpy(part) for layer in result.state for part in layer))
-
-    @staticmethod
-    def backward(ctx: Any, grad_y: Tensor, *grad_state: Tensor) -> tuple[Tensor | None, ...]:
-        def compute(grad_y: Array, *grad_state: Array) -> tuple[Array | None, ...]:
-            parts = iter(grad_state)
-            states = [[next(parts) for _ in layer] for layer in ctx.scan.state]
-            grads = kernels.scan_stack_backward(ctx.scan, grad_y, states)
-            found: list[Array | None] = [grads.x]
-            for layer in grads.layers:
-                found += (layer.weight_ih, layer.bias_ih, layer.bias_hh)
-                found += (*layer.weight_hh.values(), *layer.state)
-            return tuple(found)
-
-        # `scan` shares memory with the saved tensors: reading them raises if one was changed
-        found = _first_derivatives(compute, (grad_y, *grad_state), ctx.saved_tensors)
-        return (None, None, None, *found)
-
-
-def _apply(function: type[torch.autograd.Function], *inputs: Any) -> Any:
-    """Apply a native kernel, which torch.compile is to call and not to look into."""
-    apply: Callable[..., Any] = function.apply
-    if torch.compiler.is_compiling():
-        apply = torch.compiler.disable(apply)  # type: ignore[no-untyped-call]
-    return apply(*inputs)
-
-
-def _array(tensor: Tensor | None) -> Any:
-    return None if tensor is None else tensor.detach().numpy()
-
-
-def _first_derivatives(
-    compute: Callable[..., tuple[Array | None, ...]],
-    grads: tuple[Tensor, ...],
-    inputs: tuple[Tensor | None, ...],
-) -> tuple[Tensor | None, ...]:
-    """Gradients by a native kernel, from those of its outputs; deriving them again raises."""
-    found: tuple[Tensor | None, ...] = _apply(
-        _FirstDerivatives, compute, len(grads), *grads, *inputs
-    )
-    return found
-
-
-class _FirstDerivatives(torch.autograd.Function):
-    """A native kernel's gradients as a node of their own, which has none."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, compute: Callable[..., tuple[Array | None, ...]], count: int, *tensors: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        arrays = compute(*(_array(grad) for grad in tensors[:count]))
-        return tuple(None if array is None else torch.from_numpy(array) for array in arrays)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> None:
-        raise UsageError(
-            "the native kernel has no second derivatives: use backend='oracle' for them"
-        )
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor, backend: Backend) -> Tensor:
@@ -393,6 +214,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor, backend: Backend) -> Tensor:
     """
     native = backend != "oracle" and x.device.type == "cpu" and not torch.is_grad_enabled()
     if native and x.dtype in (torch.float32, torch.float64):
+        if torch.compiler.is_compiling():
+            found: Tensor = torch.ops.noria.linear(x, weight, bias)
+            return found
         y = kernels.linear(x.detach().numpy(), weight.detach().numpy(), bias.detach().numpy())
         return torch.from_numpy(y)
     return functional.linear(x, weight, bias)

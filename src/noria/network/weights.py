@@ -22,7 +22,7 @@ class LayerWeights(nn.Module):
 
     Initial values: W by Glorot's rule, each gate for itself; R orthogonal, scaled so that the sum
     of several blocks keeps the length of a vector; a diagonal R uniform in (0, 1) as in IndRNN;
-    biases zero but the LSTM's forget gate, which is one.
+    biases zero but those of a gate f, which is one; a cell's own parameters zero.
 
     Source: Glorot & Bengio 2010; Saxe et al. 2014; Jozefowicz et al. 2015; Li et al. 2018.
     """
@@ -30,6 +30,7 @@ class LayerWeights(nn.Module):
     weight_ih: nn.Parameter
     bias_ih: nn.Parameter
     bias_hh: nn.Parameter | None
+    weight_cell: nn.Parameter | None
     reverse: LayerWeights | None
 
     def __init__(self, layer: Layer, edges: Sequence[Edge], *, bidirectional: bool = False) -> None:
@@ -39,6 +40,9 @@ class LayerWeights(nn.Module):
         self.weight_ih = nn.Parameter(torch.empty(layer.rows, layer.input_size))
         self.bias_ih = nn.Parameter(torch.empty(layer.rows))
         self.bias_hh = None if layer.cell == "linear" else nn.Parameter(torch.empty(layer.rows))
+        self.weight_cell = None
+        if layer.parameters:
+            self.weight_cell = nn.Parameter(torch.empty(len(layer.parameters), layer.hidden_size))
         self.weight_hh = nn.ParameterDict()
         for edge in self.edges:
             shape = edge.parameter_shape(len(layer.gates))
@@ -63,6 +67,8 @@ class LayerWeights(nn.Module):
         self.bias_ih.zero_()
         if self.bias_hh is not None:
             self.bias_hh.zero_()
+        if self.weight_cell is not None:
+            self.weight_cell.zero_()
         if "f" in layer.gates:
             forget = layer.gates.index("f") * layer.hidden_size
             self.bias_ih[forget : forget + layer.hidden_size] = 1.0
@@ -104,16 +110,17 @@ class LayerWeights(nn.Module):
         Returns:
             (G·H, K) each, or (G·H,) for a diagonal.
         """
-        return {
-            edge.source: self.weight_hh[str(edge.source)].reshape(-1)
-            if edge.kind == "diagonal"
-            else self.recurrent(edge.source)
-            for edge in self.edges
-        }
+        return {edge.source: self._recurrence(edge) for edge in self.edges}
 
     def own_recurrence(self) -> Tensor | None:
         """R from the layer to itself as a scan takes it; None where it does not feed itself."""
         for edge in self.edges:
             if edge.source == edge.target:
-                return self.recurrences()[edge.source]
+                return self._recurrence(edge)
         return None
+
+    def _recurrence(self, edge: Edge) -> Tensor:
+        if edge.kind == "diagonal":
+            weight: Tensor = self.weight_hh[str(edge.source)]
+            return weight.reshape(-1)
+        return self.recurrent(edge.source)

@@ -23,7 +23,7 @@ from noria.runtime.language_stream import LanguageStream
 from noria.runtime.model_file import ModelFile, read_model
 from noria.runtime.plain import PlainStream
 from noria.runtime.state_bytes import seal, unseal
-from noria.runtime.stepper import NetworkState, NetworkStepper
+from noria.runtime.stepper import EnsembleStepper, NetworkState, NetworkStepper
 
 __all__ = ["Outcome", "Session", "StreamState", "StreamTask"]
 
@@ -65,10 +65,12 @@ class StreamTask(Protocol):
     that nothing changes.
     """
 
-    stepper: NetworkStepper
-
     def __init__(self, model: ModelFile) -> None:
         """Open a model; raises ModelFileError where it is not what its task needs."""
+
+    @property
+    def stepper(self) -> NetworkStepper | EnsembleStepper:
+        """The network, or several side by side."""
 
     def start(self) -> Any:
         """The memory of a fresh stream."""
@@ -330,7 +332,7 @@ class Session:
 
     def hidden(self, state: StreamState) -> dict[str, Array]:
         """What the network remembers, by layer and state, such as "layers.0.h": shape (H,)."""
-        layers = self.stepper.wiring.layers
+        layers = self.stepper.layers
         return {
             f"layers.{index}.{name}": array[0]
             for index, (layer, part) in enumerate(
@@ -356,7 +358,7 @@ class Session:
     def _unflatten(self, network: Array) -> NetworkState:
         """States side by side, shape (B, S), as the network takes them."""
         parts, first = [], 0
-        for layer in self.stepper.wiring.layers:
+        for layer in self.stepper.layers:
             own = []
             for _ in layer.states:
                 own.append(network[:, first : first + layer.hidden_size])

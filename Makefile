@@ -85,5 +85,5 @@ docs: $(INSTALLED)  ## build the documentation into docs/_build/html; a warning 
 	$(BIN)/sphinx-build -E -W --keep-going -q -b html docs docs/_build/html
 
 clean:  ## remove what the other targets made, .venv excepted
-	rm -rf build dist docs/_build demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build dist docs/_build demo-output novel-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find src tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -239,10 +239,9 @@ def scan_backward(saved: Saved, grad_y: Array, grad_state: Sequence[Array]) -> G
         dense(f"grad_state {name}", array, dtype, ("B", batch), ("H", hidden))
         for name, array in zip(STATES[saved.cell], grad_state, strict=True)
     ]
-    cell, recurrence, *arguments = saved
-    x, weight_ih, weight_hh, bias_ih, bias_hh, h, c = _SCAN_BACKWARD[dtype_name(dtype)](
-        CELLS[cell], RECURRENCES[recurrence], *arguments, grad_y, grad_state
-    )
+    cell, recurrence = CELLS[saved.cell], RECURRENCES[saved.recurrence]
+    arguments: list[Any] = [cell, recurrence, *saved[2:], grad_y, grad_state]
+    x, weight_ih, weight_hh, bias_ih, bias_hh, h, c = _SCAN_BACKWARD[dtype_name(dtype)](*arguments)
     return Gradients(
         x=x,
         weight_ih=weight_ih,

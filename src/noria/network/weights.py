@@ -121,5 +121,6 @@ class LayerWeights(nn.Module):
 
     def _recurrence(self, edge: Edge) -> Tensor:
         if edge.kind == "diagonal":
-            return self.weight_hh[str(edge.source)].reshape(-1)
+            weight: Tensor = self.weight_hh[str(edge.source)]
+            return weight.reshape(-1)
         return self.recurrent(edge.source)

@@ -79,11 +79,11 @@ format: $(INSTALLED)  ## format Python and C++, and mend what lint can mend
 	$(BIN)/clang-format -i $(CPP_FILES)
 
 bench: $(INSTALLED)  ## time the kernels against their peers
-	$(BIN)/python benchmarks/kernels.py
+	$(BIN)/python benchmarks/kernels
 
 docs: $(INSTALLED)  ## build the documentation into docs/_build/html; a warning is an error
 	$(BIN)/sphinx-build -E -W --keep-going -q -b html docs docs/_build/html
 
 clean:  ## remove what the other targets made, .venv excepted
-	rm -rf build dist docs/_build demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build dist docs/_build demo-output novel-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find src tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +

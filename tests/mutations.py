@@ -281,11 +281,13 @@ def places(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
             yield from places(part, (*above, key))
 
 
-def mutated_message(chance: random.Random, events: list[Any]) -> bytes:
+def mutated_message(
+    chance: random.Random, events: list[Any], streams: tuple[str, ...] = ("a", "a", "b")
+) -> bytes:
     """A message of one or several events that is hostile in its values or in its bytes."""
     count = chance.choice((1, 1, 1, 2, 5, 8))
     given: Any = [
-        {"stream": chance.choice("aab"), "seq": seq, **copy.deepcopy(event)}
+        {"stream": chance.choice(streams), "seq": seq, **copy.deepcopy(event)}
         for seq, event in enumerate(events[:count], 1)
     ]
     if chance.random() < 0.7:

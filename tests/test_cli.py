@@ -228,7 +228,7 @@ def test_bad_input_is_told_in_one_line(
 @pytest.mark.parametrize(
     ("arguments", "before", "file"),
     [
-        (fit("good.csv"), 0, "x.noria.checkpoint"),
+        (fit("good.csv"), 0, "x.noria.checkpoint-network"),
         (fit("good.csv"), 1, "x.noria"),
         (["predict", "m.noria", "good.csv", "-o", "x.csv"], 0, "x.csv"),
         (["report", "m.noria", "-o", "x.html"], 0, "x.html"),
@@ -254,7 +254,7 @@ def test_a_disk_that_is_full_after_so_many_files(
     message = f"noria: {file} cannot be written: No space left on device\n"
     assert result(capsys, arguments) == (4, "", message)
     # the training is not lost
-    left = {here / "x.noria.checkpoint"} if before else set()
+    left = {here / "x.noria.checkpoint-network"} if before else set()
     assert set(here.iterdir()) - there == left
 
 
@@ -492,6 +492,60 @@ def test_every_setting_has_a_flag_of_the_same_default() -> None:
             assert (flags[name].default or ()) == (parameter.default or ()), name
 
 
+GO_ON = ["fit", "forecast", "good.csv", "--from", "m.noria", "-o", "x.noria"]
+
+
+def test_training_on_from_a_model(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = result(capsys, [*GO_ON, "--steps", "2", "--seed", "5", "--json"])
+    assert (code, err) == (0, "")
+    old, new = (Forecaster.load(here / name) for name in ("m.noria", "x.noria"))
+    assert new.get_params() == old.get_params() | {"steps": 2, "seed": 5}
+    assert new.network_.wiring == old.network_.wiring
+    assert json.loads(out)["baselines"].keys() == {"seasonal_naive"}
+    apart = [
+        np.abs(value - old.network_.weights()[name]).max()
+        for name, value in new.network_.weights().items()
+    ]
+    assert 0 < max(apart) < 0.02
+    assert not list(here.glob("*.checkpoint*"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "message"),
+    [
+        (["--hidden-size", "9"], 2, "--hidden-size: with --from it stays as in m.noria; leave it"),
+        (["--target", "load"], 2, "--target: with --from it stays as in m.noria; leave it out"),
+        (["--level", "50"], 2, "--level: with --from it stays as in m.noria; leave it out"),
+        (["--search", "3"], 2, "--search: with --from it stays as in m.noria; leave it out"),
+        (["--from", "no.noria"], 3, "no.noria"),
+        (["--from", "cut.noria"], 3, "cut.noria"),
+    ],
+)
+def test_training_on_goes_wrong_in_one_line(
+    here: Path, capsys: pytest.CaptureFixture[str], flags: list[str], code: int, message: str
+) -> None:
+    base = [part for part in GO_ON if "--from" not in flags or part not in ("--from", "m.noria")]
+    found, _, err = result(capsys, [*base, *flags])
+    assert found == code
+    assert message in err
+    assert err.count("\n") == 1
+    assert not (here / "x.noria").exists()
+
+
+def test_settings_of_the_command_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--segment-length", "4", "--context-length", "16", "--ensemble", "2", "--search", "1"]
+    code, _, err = result(capsys, fit("good.csv", *flags, "--distribution", "student_t"))
+    assert (code, err) == (0, "")
+    made = Forecaster.load(here / "x.noria")
+    assert len(made.network_.modules) == 2
+    assert made.distribution == "student_t"
+    assert made.search == 1
+    code, _, _ = result(capsys, ["info", "x.noria"])
+    assert code == 0
+    code, _, _ = result(capsys, ["report", "x.noria", "-o", "r.html"])
+    assert code == 0
+
+
 @pytest.mark.parametrize("command", [[], ["fit"], ["fit", "forecast"], ["predict"], ["evaluate"],
                                      ["info"], ["report"]])  # fmt: skip
 def test_help(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
@@ -559,7 +613,7 @@ def stop(process: subprocess.Popen[str], checkpoint: Path, how: int, after_s: fl
 
 def resumes(folder: Path, whole: Path, kills: int, pause: Callable[[], float]) -> None:
     """Kill a training so often, then let it end: it is as if nothing had happened."""
-    checkpoint, model = folder / "y.noria.checkpoint", folder / "y.noria"
+    checkpoint, model = folder / "y.noria.checkpoint-network", folder / "y.noria"
     command = ["fit", "forecast", "good.csv", *LONG, "-o", "y.noria"]
     killed = 0
     while killed < kills:
@@ -594,7 +648,7 @@ def test_a_training_killed_ten_times(here: Path, undisturbed: Path) -> None:
 def test_an_interrupted_training_can_be_resumed(here: Path, undisturbed: Path) -> None:
     command = ["fit", "forecast", "good.csv", *LONG, "-o", "y.noria"]
     process = noria(*command, cwd=here)
-    assert stop(process, here / "y.noria.checkpoint", signal.SIGINT, 0.1)
+    assert stop(process, here / "y.noria.checkpoint-network", signal.SIGINT, 0.1)
     out, err = process.communicate()
     assert (process.returncode, out) == (130, "")
     assert err.strip() == "noria: interrupted; the same command with --resume goes on"
@@ -608,7 +662,7 @@ def test_a_checkpoint_of_another_training_is_refused(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     process = noria("fit", "forecast", "good.csv", *LONG, "-o", "y.noria", cwd=here)
-    stop(process, here / "y.noria.checkpoint", signal.SIGKILL, 0)
+    stop(process, here / "y.noria.checkpoint-network", signal.SIGKILL, 0)
     process.communicate()
     for change in (["--seed", "1"], ["--cell", "gru"], ["--dropout", "0.1"], ["--target", "z"]):
         if change[0] == "--target":
@@ -617,8 +671,11 @@ def test_a_checkpoint_of_another_training_is_refused(
         command = ["fit", "forecast", data, *LONG, "-o", "y.noria", "--resume", *change]
         code, out, err = result(capsys, command)
         assert (code, out) == (3, "")
-        assert "y.noria.checkpoint was written for other data or settings; use those again" in err
-        assert (here / "y.noria.checkpoint").exists()
+        assert (
+            "y.noria.checkpoint-network was written for other data or settings; use those again"
+            in err
+        )
+        assert (here / "y.noria.checkpoint-network").exists()
 
 
 def test_logs_for_tensorboard(here: Path) -> None:

@@ -67,19 +67,21 @@ struct Back : Numbers<T, CellType> {
     return sum_rows * (1 + factors);
   }
 
+  // Rows of W from one packed panel to the next: a cache line more than it has, lest all panels share a set.
+  int64_t stride() const { return G * padded + 64 / vector_bytes; }
+
   // Elements of a packed block.
   int64_t packed_block(const RecurrentBlock<T>& block) const {
-    return G * padded * (block.recurrence == Recurrence::dense ? panels_of<T>(block.size) * W : 1);
+    return block.recurrence == Recurrence::dense ? stride() * panels_of<T>(block.size) * W : G * padded;
   }
 
-  // weight (G * H, columns) → (column panels, G * Hp, W): row `slot * Hp + j` is gate gate_of[slot] of j.
+  // weight (G * H, columns) → (column panels, stride(), W): row `slot * Hp + j` is gate gate_of[slot] of j.
   void pack(const T* weight, int64_t columns, int first_slot, T* packed) const {
-    const int64_t depth = G * padded;
-    const Range mine = share(depth, part, job.parts);
+    const Range mine = share(G * padded, part, job.parts);
     for (int64_t k = mine.first; k < mine.last; ++k) {
       const int64_t j = k % padded;
       const int gate = cell_type.gate_of[first_slot + k / padded];
-      pack_row(j < hidden ? weight + (gate * hidden + j) * columns : nullptr, columns, k, depth, packed);
+      pack_row(j < hidden ? weight + (gate * hidden + j) * columns : nullptr, columns, k, stride(), packed);
     }
   }
 
@@ -277,7 +279,7 @@ struct Back : Numbers<T, CellType> {
         .a = layer.d_a + ((job.offset[t] - block.base + rows.first) * S + first_slot) * padded,
         .a_row = S * padded,
         .w = packed,
-        .w_panel = G * padded * W,
+        .w_panel = stride() * W,
         .start = mask ? nothing : d_h,
         .start_row = mask ? 0 : padded_source,
         .start_panel = mask ? 0 : W,
@@ -318,7 +320,7 @@ struct Back : Numbers<T, CellType> {
                                   .a = layer.d_a + first * S * padded,
                                   .a_row = S * padded,
                                   .w = layer.packed_ih,
-                                  .w_panel = G * padded * W,
+                                  .w_panel = stride() * W,
                                   .start = nothing,
                                   .start_row = 0,
                                   .start_panel = 0,
@@ -455,7 +457,7 @@ struct Back : Numbers<T, CellType> {
     const LayerInputs<T>& in = layer.in;
     const bool masked_above = index + 1 < job.layer_count && job.layers[index + 1].in.input_mask;
     const int64_t states = job.batch * padded;
-    layer.packed_ih = arena.take(padded_input * G * padded);
+    layer.packed_ih = arena.take(padded_input * stride());
     layer.any_dense = false;
     layer.diagonal = nullptr;
     int64_t packed = 0;

@@ -142,4 +142,42 @@ NORIA_INLINE Vector<float> spread(float x) { return Vector<float>{x, x, x, x}; }
 NORIA_INLINE Vector<double> spread(double x) { return Vector<double>{x, x}; }
 #endif
 
+// The larger, the smaller; a NaN in x stays one. One instruction where compilers see no more than a choice.
+#if defined(__AVX512F__)
+NORIA_INLINE Vector<float> at_least(Vector<float> bound, Vector<float> x) {
+  return Vector<float>(_mm512_maskz_max_ps(0xFFFF, __m512(bound), __m512(x)));
+}
+NORIA_INLINE Vector<double> at_least(Vector<double> bound, Vector<double> x) {
+  return Vector<double>(_mm512_maskz_max_pd(0xFF, __m512d(bound), __m512d(x)));
+}
+NORIA_INLINE Vector<float> at_most(Vector<float> bound, Vector<float> x) {
+  return Vector<float>(_mm512_maskz_min_ps(0xFFFF, __m512(bound), __m512(x)));
+}
+NORIA_INLINE Vector<double> at_most(Vector<double> bound, Vector<double> x) {
+  return Vector<double>(_mm512_maskz_min_pd(0xFF, __m512d(bound), __m512d(x)));
+}
+#elif defined(__AVX2__)
+NORIA_INLINE Vector<float> at_least(Vector<float> bound, Vector<float> x) {
+  return Vector<float>(_mm256_max_ps(__m256(bound), __m256(x)));
+}
+NORIA_INLINE Vector<double> at_least(Vector<double> bound, Vector<double> x) {
+  return Vector<double>(_mm256_max_pd(__m256d(bound), __m256d(x)));
+}
+NORIA_INLINE Vector<float> at_most(Vector<float> bound, Vector<float> x) {
+  return Vector<float>(_mm256_min_ps(__m256(bound), __m256(x)));
+}
+NORIA_INLINE Vector<double> at_most(Vector<double> bound, Vector<double> x) {
+  return Vector<double>(_mm256_min_pd(__m256d(bound), __m256d(x)));
+}
+#else
+template <class V>
+NORIA_INLINE V at_least(V bound, V x) {
+  return x < bound ? bound : x;
+}
+template <class V>
+NORIA_INLINE V at_most(V bound, V x) {
+  return x > bound ? bound : x;
+}
+#endif
+
 }  // namespace noria::NORIA_TARGET

@@ -37,21 +37,33 @@ struct Exponential {
   Vector<T> excess;  // exp(r) - 1, where x = n ln 2 + r
 };
 
-// x is held within what neither overflows nor vanishes; a NaN passes through.
+// (exp(r) - 1 - r) / r² in few dependent steps.
+NORIA_INLINE Vector<float> remainder(Vector<float> r, Vector<float> square) {
+  constexpr auto& q = ExpConstants<float>::q;
+  const Vector<float> high = fma(spread(q[0]), r, spread(q[1]));
+  const Vector<float> low = fma(spread(q[2]), r, spread(q[3]));
+  return fma(fma(high, square, low), r, spread(q[4]));
+}
+NORIA_INLINE Vector<double> remainder(Vector<double> r, Vector<double>) {
+  constexpr auto& c = ExpConstants<double>::q;
+  Vector<double> q = spread(c[0]);
+#pragma GCC unroll 16
+  for (unsigned i = 1; i < sizeof c / sizeof(double); ++i) q = fma(q, r, spread(c[i]));
+  return q;
+}
+
+// x is held above where the result vanishes, and the caller keeps it from overflowing; a NaN passes through.
 template <class T>
 NORIA_INLINE Exponential<T> exponential(Vector<T> x) {
   using C = ExpConstants<T>;
-  const Vector<T> lowest = spread(C::lowest), highest = spread(C::highest), rounder = spread(C::rounder);
-  x = x < lowest ? lowest : x;
-  x = x > highest ? highest : x;
+  const Vector<T> rounder = spread(C::rounder);
+  x = at_least(spread(C::lowest), x);
   const Vector<T> rounded = fma(x, spread(C::log2_e), rounder);
   const Vector<T> n = rounded - rounder;
   Vector<T> r = fma(n, spread(-C::ln2_high), x);
   r = fma(n, spread(-C::ln2_low), r);
-  Vector<T> q = spread(C::q[0]);
-#pragma GCC unroll 16
-  for (unsigned i = 1; i < sizeof C::q / sizeof(T); ++i) q = fma(q, r, spread(C::q[i]));
-  const Vector<T> excess = fma(r * r, q, r);
+  const Vector<T> square = r * r;
+  const Vector<T> excess = fma(square, remainder(r, square), r);
   const Vector<T> one = spread(T(1));
   const Bits<T> power = ((Bits<T>)rounded << C::mantissa_bits) + (Bits<T>)one;
   return {(Vector<T>)power, excess};
@@ -59,7 +71,7 @@ NORIA_INLINE Exponential<T> exponential(Vector<T> x) {
 
 template <class T>
 NORIA_INLINE Vector<T> exp(Vector<T> x) {
-  const Exponential<T> e = exponential<T>(x);
+  const Exponential<T> e = exponential<T>(at_most(spread(ExpConstants<T>::highest), x));
   return fma(e.power, e.excess, e.power);
 }
 

@@ -72,7 +72,7 @@ def test_columns_that_cannot_be_meant() -> None:
         ([np.zeros((0, 3))], None, "X[0] has shape (0, 3): expected (T, I), at least one step"),
         ([["a"]], None, "X[0] holds what is not a number"),
         (np.full((1, 2), np.inf), None, "X[0] holds an infinite number"),
-        (np.zeros((2, 3)), ["a"], "y has shape (1,): expected (2,), a label each"),
+        (np.zeros((2, 3)), ["a"], "y has shape (1,): expected (2,), one for each case"),
     ],
 )
 def test_arrays_that_do_not_fit(X: object, y: object, message: str) -> None:

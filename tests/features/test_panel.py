@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from noria.features.calendar import calendar_features
 from noria.features.panel import CovariateScaler, Panel, calendar_cycles
+from noria.features.running import Window
 from noria.features.series import Columns, Series, SeriesTable
 from noria.training.metrics import seasonal_naive_scale
 
@@ -60,7 +61,7 @@ def seen_at(panel: Panel, t: int, series: int = 0) -> dict[str, bytes]:
         "scale": scale,
         "candidates": forks.candidates,
         "known": forks.known,
-        "recent": panel.recent(*where, 5),
+        "recent": panel.recent(*where, Window(6, 3)),
     }
     return {name: array.tobytes() for name, array in parts.items()}
 
@@ -115,7 +116,7 @@ def test_every_number_is_finite(made: tuple[SeriesTable, tuple[int, ...]]) -> No
     assert np.isfinite(level).all()
     assert (scale > 0).all()
     assert np.isfinite(panel.inputs(series[:1], t[:1], len(t))).all()
-    assert np.isfinite(panel.recent(series, t, 5)).all()
+    assert np.isfinite(panel.recent(series, t, Window(4, 2))).all()
     assert np.isfinite(forks.candidates).all()
     assert np.isfinite(forks.known).all()
     assert not np.isinf(forks.target).any()
@@ -305,12 +306,25 @@ def test_a_fixed_window_by_hand() -> None:
     y = [2.0, 4.0, NAN, 8.0]
     panel = Panel(make_table(y), (), 1)
     level, scale = (part.item() for part in panel.level_and_scale(*one(3)))
-    rows = panel.recent(np.array([0, 0]), np.array([3, 1]), 3)
+    rows = panel.recent(np.array([0, 0]), np.array([3, 1]), Window(3, 3))[:, 0]
     expected = np.arcsinh((np.array([4, 4, 8]) - level) / scale)
     np.testing.assert_allclose(rows[0, :3], expected, rtol=1e-6)
     assert rows[1, 0] == 0
     inputs = panel.inputs(np.array([0]), np.array([0]), 4)[0]
     np.testing.assert_array_equal(rows[:, 3:], inputs[[3, 1]])
+
+
+def test_a_window_in_segments_is_the_window_in_pieces_with_the_steps_inputs_in_each() -> None:
+    random = np.random.default_rng(0)
+    panel = Panel(make_table(random.normal(size=20)), (3,), 1)
+    where = np.array([0, 0, 0]), np.array([19, 11, 4])
+    whole = panel.recent(*where, Window(12, 12))
+    cut = panel.recent(*where, Window(12, 4))
+    assert cut.shape == (3, 3, 4 + panel.input_size)
+    np.testing.assert_array_equal(cut[:, :, :4].reshape(3, 12), whole[:, 0, :12])
+    for number in range(3):
+        np.testing.assert_array_equal(cut[:, number, 4:], whole[:, 0, 12:])
+    assert not cut[2, 0, :4].any()
 
 
 def test_past_and_static_covariates_are_scaled_and_missing_ones_are_the_mean() -> None:

@@ -5,10 +5,11 @@ import torch
 
 from noria.cells import GRU, LSTM, RNN
 from noria.modules.forecast import ForecastModule
+from noria.runtime.distribution import Distribution
 from noria.wiring import Wiring
 
 B, T, D, K, F, C = 3, 6, 4, 5, 2, 7
-QUANTILES = (0.1, 0.5, 0.9)
+QUANTILES = Distribution("quantiles", (0.1, 0.5, 0.9))
 
 
 def module(feedback: str = "direct+lateral", cell: object = None) -> ForecastModule:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from noria.modules.horizon import HorizonHead, pinball_loss
+from noria.runtime.distribution import Distribution
 from noria.training.metrics import pinball
 
 R, H, K, C, F = 3, 6, 4, 5, 2
@@ -16,7 +17,7 @@ QUANTILES = (0.1, 0.5, 0.9)
 @pytest.fixture
 def head() -> HorizonHead:
     torch.manual_seed(0)
-    return HorizonHead(H, K, F, C, QUANTILES)
+    return HorizonHead(H, K, F, C, Distribution("quantiles", QUANTILES))
 
 
 def inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -55,6 +56,21 @@ def test_each_step_is_forecast_by_its_own_code_and_known_values(head: HorizonHea
     changed = head(hidden, candidates, other)[0]
     assert torch.equal(changed[[0, 1, 3]], found[[0, 1, 3]])
     assert not torch.equal(changed[2], found[2])
+
+
+def test_a_shift_is_linear_in_the_networks_output() -> None:
+    torch.manual_seed(0)
+    head = HorizonHead(H, K, F, C, Distribution("student_t", QUANTILES), direct=True)
+    hidden, candidates, known = inputs()
+    found = head(hidden, candidates, known)
+    with torch.no_grad():
+        torch.testing.assert_close(head(hidden, candidates, known), found)
+        head.direct.bias += torch.tensor([1.0, 2.0, 3.0, 4.0])
+    expected = torch.zeros(R, K, 3)
+    expected[..., 0] = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    torch.testing.assert_close(head(hidden, candidates, known) - found, expected)
+    head(hidden, candidates, known)[..., 0].sum().backward()
+    torch.testing.assert_close(head.direct.weight.grad, hidden.sum(0).expand(K, H))
 
 
 def test_every_parameter_is_used(head: HorizonHead) -> None:

@@ -121,6 +121,24 @@ def numbered(folder: Path) -> Case:
     return made(folder, "numbered", frame, frame, settings=settings, time="step")
 
 
+@pytest.fixture(scope="module")
+def segments(folder: Path) -> Case:
+    """Windows in segments, two networks, covariates; a fifth of the targets is missing."""
+    frame = holed(with_covariates(80, 0), 0.2)
+    data = with_covariates(120, HORIZON)
+    settings = {"segment_length": 5, "context_length": 30, "cell": "gru", "ensemble": 2}
+    return made(folder, "segments", data, frame, settings=settings, **ROLES)
+
+
+@pytest.fixture(scope="module", params=["student_t", "negative_binomial"])
+def distributed(request: pytest.FixtureRequest, folder: Path) -> Case:
+    """Counts, by two networks."""
+    frame = holed(hourly(60).drop("unique_id"), 0.1).with_columns(pl.col("y").round().clip(0))
+    settings = {"distribution": request.param, "ensemble": 2}
+    return made(folder, request.param, frame.filter(pl.col("y").is_not_null()), frame,
+                settings=settings)  # fmt: skip
+
+
 def check(case: Case, every: int = 7) -> list[Any]:
     """Step through a case; compare with `predict` on some prefixes, and with feeding."""
     state, answers = case.session.start(), []
@@ -153,6 +171,17 @@ def test_months(months: Case) -> None:
 def test_step_numbers_and_no_season(numbered: Case) -> None:
     answers = check(numbered, every=9)
     assert answers[0]["step"] == [9, 11, 13, 15, 17, 19]
+
+
+def test_windows_in_segments(segments: Case) -> None:
+    answers = check(segments)
+    assert np.unique([answer["forecast"][0] for answer in answers]).size > 40
+
+
+def test_distributions(distributed: Case) -> None:
+    answers = check(distributed, every=11)
+    whole = [answer["forecast"][0].is_integer() for answer in answers]
+    assert all(whole) is (distributed.forecaster.distribution == "negative_binomial")
 
 
 def test_missing_targets_leave_the_last_forecast_standing(plain: Case) -> None:
@@ -196,9 +225,10 @@ def test_series_of_a_panel_are_streams(folder: Path) -> None:
 @given(st.lists(st.integers(0, 60), max_size=6), st.integers(1, 8))
 @settings(max_examples=15, deadline=None)
 def test_states_go_on_from_bytes_at_any_place(
-    covariates: Case, cuts: list[int], every: int
+    covariates: Case, segments: Case, cuts: list[int], every: int
 ) -> None:
-    session, events = covariates.session, covariates.events()[:60]
+    case = segments if every % 2 else covariates
+    session, events = case.session, case.events()[:60]
     whole, answers = session.feed(session.start(), events)
     state, found, place = session.start(), [], 0
     for cut in [*sorted(cuts), len(events)]:
@@ -351,7 +381,12 @@ def test_a_memory_that_does_not_fit_its_model_is_refused(plain: Case) -> None:
         {"scaler": {"mean": [[1]], "deviation": []}},
         {"scaler": {}},
         {"parts": {}},
-        {"parts": {"network": {"horizon": 10**12, "window": 0, "factors": []}}},
+        {"network": {"horizon": 10**12}},
+        {"network": {"members": 2}},
+        {"network": {"distribution": "gamma"}},
+        {"network": {"window": 7}},
+        {"network": {"window": {"length": 7, "segment": 3}}},
+        {"network": {"window": {"length": 8, "segment": 0}}},
         {"settings": {"levels": ["80"]}},
         {"settings": []},
     ],
@@ -360,7 +395,9 @@ def test_a_document_that_does_not_fit_its_weights(plain: Case, folder: Path, cha
     model = plain.session.model
     path = folder / "changed.noria"
     document = {k: v for k, v in model.document.items() if k not in ("format", "version")}
-    write_model(path, document | changes, model.weights)
-    with pytest.raises(ModelFileError, match="damaged"):
+    part = document["parts"]["network"] | changes.get("network", {})
+    document = document | {"parts": {"network": part}} | changes
+    write_model(path, document, model.weights)
+    with pytest.raises(ModelFileError, match=r"damaged|lacks the weight"):
         Session.open(path)
     assert read_model(path).task == "forecast"

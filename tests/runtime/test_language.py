@@ -68,9 +68,7 @@ def test_eight_bits_are_a_little_off() -> None:
     net = module("gru", 2)
     tokens = np.random.default_rng(0).integers(0, SIZE, (3, 20))
     exact, rounded = stepper(net).start(3), stepper(net, int8=True).start(3)
-    differences = []
-    for row in tokens.T.copy():
-        differences.append(exact.read(row) - rounded.read(row))
+    differences = [exact.read(row) - rounded.read(row) for row in tokens.T.copy()]
     assert 0 < np.abs(differences).max() < 0.5
 
 

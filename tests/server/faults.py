@@ -135,7 +135,7 @@ async def kill_under_load(
     async with farm.running() as url:
         over = asyncio.Event()
         names = [f"stream-{number}" for number in range(streams)]
-        clients = [AsyncClient(url, model.stem, timeout_s=60) for _ in range(2)]
+        clients = [AsyncClient(url, model.stem, timeout_s=600) for _ in range(2)]
         async with clients[0], clients[1]:
             opened = [await clients[n % 2].stream(name) for n, name in enumerate(names)]
             feeds = [asyncio.create_task(_feed(one, session, over, outcome)) for one in opened]

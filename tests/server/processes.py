@@ -56,7 +56,7 @@ class ServerProcess:
         self._listening = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        if not self._listening.wait(60):
+        if not self._listening.wait(300):
             self.stop(signal.SIGKILL)
             raise AssertionError("the server did not start")
         if not self.log:

@@ -190,6 +190,31 @@ def test_a_list_is_taken_whole_or_not_at_all(model_path: Path, session: Session,
     run(body)
 
 
+def test_what_repeats_a_refused_event_takes_its_place(
+    model_path: Path, session: Session, url: str
+) -> None:
+    """All in one batch: nobody is answered with what was refused, and nobody is left out."""
+
+    async def body() -> None:
+        async with running(model_path, url) as requester:
+            bad = [{"x": [1e39, 0, 0]}]
+            results = await asyncio.gather(
+                requester.begin("a", 1, [*events("a", 1, 2), *bad]),
+                requester.begin("a", 2, events("a", 2, 2)),
+                requester.begin("a", 1, events("a", 1, 1)),
+                requester.begin("a", 1, events("a", 1, 1)),
+                requester.begin("a", 2, bad),
+                requester.begin("a", 1, events("a", 1, 2)),
+                requester.begin("a", 2, bad),
+            )
+        kinds = [one.kind if isinstance(one, Problem) else len(one) for one in results]
+        assert kinds == ["refused-event", "sequence-gap", 1, 1, "refused-event", 2, 1]
+        assert results[5] == expected(session, "a", 1, 2)
+        assert results[6] == expected(session, "a", 2, 2)
+
+    run(body)
+
+
 def test_answers_are_kept_as_long_as_was_promised(
     model_path: Path, session: Session, url: str
 ) -> None:

@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from noria.client import AsyncClient, Client
 from noria.runtime import Session
+from tests.server.battering import resident_mb
 from tests.server.nets import event, events, uninterrupted
 from tests.server.processes import ServerProcess, serving
 
@@ -100,16 +101,11 @@ def test_a_slow_reader_is_cut_and_the_others_do_not_notice(
                 every = itertools.islice(uninterrupted(session, "quick"), 50)
                 assert [answer["y"] for answer in answers] == [one["y"] for one in every]
 
-        before = memory_mb(server)
+        before = resident_mb(server)
         asyncio.run(run())
-        assert memory_mb(server) < before + 60
+        assert resident_mb(server) < before + 60
         with Client(server.url) as client:
             assert client.stream("gru", "slow").seq % 1000 == 0
-
-
-def memory_mb(server: ServerProcess) -> float:
-    pages = int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1])
-    return pages * 4096 / 1e6
 
 
 def test_connections_are_counted(model_path: Path, tmp_path: Path) -> None:

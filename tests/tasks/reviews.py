@@ -14,13 +14,12 @@ def reviews(count: int, seed: int = 0) -> tuple[list[str], list[str]]:
     random = np.random.default_rng(seed)
     texts, labels = [], []
     for number in range(count):
-        fillers = [f"w{int(random.integers(30))}" for _ in range(int(random.integers(6, 14)))]
-        first, second = np.sort(random.choice(len(fillers) // 2, 2, replace=False) * 2)
-        pair = ["good", "bad"] if number % 2 else ["bad", "good"]
-        fillers[first], fillers[second] = pair
-        if second - first < 2:
-            fillers.insert(second, "and")
-        texts.append(" ".join(fillers))
+        parts = [
+            [f"w{int(random.integers(30))}" for _ in range(int(random.integers(*bounds)))]
+            for bounds in ((2, 4), (3, 8), (2, 4))
+        ]
+        first, second = ("good", "bad") if number % 2 else ("bad", "good")
+        texts.append(" ".join([*parts[0], first, *parts[1], second, *parts[2]]))
         labels.append("down" if number % 2 else "up")
     return texts, labels
 

@@ -123,7 +123,7 @@ def test_save_and_load_with_covariates(informed: Forecaster, tmp_path: Path) -> 
 
 
 def test_a_model_of_another_task(fitted: Forecaster, tmp_path: Path) -> None:
-    document = {"task": "tag", "wiring": fitted.network_.module.network.wiring.to_dict()}
+    document = {"task": "tag", "wiring": fitted.network_.wiring.to_dict()}
     write_model(tmp_path / "m.noria", document, {"a": np.zeros(1)})
     with pytest.raises(ModelFileError, match="is a model for tag, not for forecast"):
         Forecaster.load(tmp_path / "m.noria")
@@ -404,10 +404,10 @@ def test_every_baseline() -> None:
         "network", "fnn", "seasonal_naive", "auto_ets",
     ]  # fmt: skip
     network, fnn = comparison.scores[:2]
-    assert network.parameters == forecaster.network_.module.parameter_count
+    assert network.parameters == forecaster.network_.parameter_count
     assert fnn.parameters == pytest.approx(network.parameters, rel=0.05)
     assert forecaster.fnn_ is not None
-    assert not forecaster.fnn_.module.remembers
+    assert not forecaster.fnn_.modules[0].remembers
 
 
 def test_the_comparison_is_of_the_last_windows() -> None:

@@ -9,8 +9,10 @@ import torch
 
 from noria.cells import LSTM, RNN
 from noria.features.panel import Panel
+from noria.features.running import Window
 from noria.features.series import Columns, Series, SeriesTable
 from noria.modules.forecast import ForecastModule
+from noria.runtime.distribution import Distribution
 from noria.training.conformal import quantile_grid
 from noria.wiring import Wiring
 
@@ -39,12 +41,11 @@ def make_panel(table: SeriesTable, train_ends: Sequence[int] | None = None) -> P
 
 
 def make_module(
-    panel: Panel, *, feedback: str = "direct+lateral", window: int = 0
+    panel: Panel, *, feedback: str = "direct+lateral", window: Window | None = None
 ) -> ForecastModule:
     torch.manual_seed(0)
-    cell = RNN(5, "relu") if window else LSTM(5)
-    wiring = Wiring.build(panel.input_size + window, [cell], feedback)
-    module = ForecastModule(
-        wiring, HORIZON, panel.known_size, panel.candidate_size, quantile_grid(LEVELS)
-    )
+    cell = RNN(5, "relu") if feedback == "none" else LSTM(5)
+    wiring = Wiring.build(panel.input_size + (window.segment if window else 0), [cell], feedback)
+    quantiles = Distribution("quantiles", quantile_grid(LEVELS))
+    module = ForecastModule(wiring, HORIZON, panel.known_size, panel.candidate_size, quantiles)
     return module.eval()

@@ -3,10 +3,11 @@ from __future__ import annotations
 import numpy as np
 
 from noria.training.lexicon import Lexicon
+from noria.training.pairs import TokenPair
 
 
-def pair(source: str, target: str) -> tuple[np.ndarray, np.ndarray]:
-    return tuple(np.array([ord(c) - 96 for c in text]) for text in (source, target))  # type: ignore
+def pair(source: str, target: str) -> TokenPair:
+    return tuple(np.array([ord(c) - 96 for c in text]) for text in (source, target))  # type: ignore[return-value]
 
 
 def test_what_stands_together_most_belongs_together() -> None:

@@ -24,9 +24,15 @@ def module(**options: bool) -> TranslateModule:
     return TranslateModule(TranslatePlan.build(12, "gru", 5, 6, 1, "direct+lateral", **options))
 
 
-def objective(training: list[TokenPair], **options: float) -> PairObjective:
-    settings = {"batch_size": 4, "label_smoothing": 0.0, "seed": 0} | options
-    return PairObjective(module().eval(), training, pairs(9, 1), **settings)  # type: ignore
+def objective(training: list[TokenPair], label_smoothing: float = 0.0) -> PairObjective:
+    return PairObjective(
+        module().eval(),
+        training,
+        pairs(9, 1),
+        batch_size=4,
+        label_smoothing=label_smoothing,
+        seed=0,
+    )
 
 
 def test_a_round_meets_every_pair_once_in_batches_of_like_length() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,10 +25,10 @@ def stream(count: int, seed: int = 0, skip: float = 0.0) -> Stream:
     return random.integers(0, SIZE, count), random.random(count) >= skip
 
 
-def objective(count: int = 100, **options: float) -> StreamObjective:
-    settings = {"batch_size": 3, "stretch": 8} | options
+def objective(count: int = 100, **options: Any) -> StreamObjective:
+    settings: dict[str, Any] = {"batch_size": 3, "stretch": 8} | options
     training = (np.arange(count), np.ones(count, np.bool_))
-    return StreamObjective(module(), training, stream(50), **settings)  # type: ignore[arg-type]
+    return StreamObjective(module(), training, stream(50), **settings)
 
 
 def test_a_round_reads_rows_of_the_ring_on_and_on() -> None:
@@ -40,7 +41,7 @@ def test_a_round_reads_rows_of_the_ring_on_and_on() -> None:
         assert continues == (step > 0)
         assert torch.equal((tokens + 1) % 100, targets)
         for row, part in zip(rows, tokens.tolist(), strict=True):
-            row += part
+            row.extend(part)
     for row in rows:
         assert row == [(row[0] + i) % 100 for i in range(32)]
     begins = [row[0] for row in rows]
@@ -107,8 +108,9 @@ def test_adapting_by_the_rule_on_two_stretches() -> None:
         for weight, gradient in zip(moved.parameters(), gradients, strict=True):
             square = gradient.square()
             origin = weight.clone()
-            weight -= rate * gradient / (square.sqrt() + 0.1 * square.mean().sqrt() + 1e-8)
-            weight += decay * (origin - weight)
+            scale = square.sqrt() + 0.1 * square.mean().sqrt() + 1e-8
+            weight.sub_(rate * gradient / scale)
+            weight.add_(decay * (origin - weight))
         second = moved.losses(moved(tokens[None, 2:4], state)[0][0], tokens[3:])
     expected = float(torch.cat([losses.detach(), second]).mean())
     before = [p.detach().clone() for p in net.parameters()]

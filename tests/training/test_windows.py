@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from noria.features.running import Window
 from noria.modules.horizon import pinball_loss
 from noria.training import windows
 from noria.training.conformal import quantile_grid
@@ -22,6 +23,13 @@ from tests.training.panels import (
     make_panel,
 )
 
+WINDOWS = [None, Window(7, 7), Window(8, 4)]
+
+
+def feedback_of(window: Window | None) -> str:
+    """A window in one piece is for a feed-forward network."""
+    return "none" if window and window.segment == window.length else "direct+lateral"
+
 
 def objective(
     lengths: Any,
@@ -30,12 +38,12 @@ def objective(
     context: int = 20,
     piece: int = 8,
     batch: int = 6,
-    window: int = 0,
+    window: Window | None = None,
     table: Any = None,
 ) -> WindowObjective:
     panel = make_panel(hourly_table(*lengths) if table is None else table, ends)
     ends = np.array(ends)
-    module = make_module(panel, feedback="none" if window else "direct+lateral", window=window)
+    module = make_module(panel, feedback=feedback_of(window), window=window)
     return WindowObjective(
         module,
         panel,
@@ -45,7 +53,6 @@ def objective(
         truncation_length=piece,
         batch_size=batch,
         forks=5,
-        quantiles=quantile_grid(LEVELS),
         window=window,
         seed=3,
     )
@@ -67,8 +74,8 @@ def test_rolling_origins_by_hand() -> None:
     assert len(origins[np.array([True, False])]) == 1
 
 
-@pytest.mark.parametrize("window", [0, 7])
-def test_a_batch_is_a_function_of_its_step_alone(window: int) -> None:
+@pytest.mark.parametrize("window", WINDOWS)
+def test_a_batch_is_a_function_of_its_step_alone(window: Window | None) -> None:
     one, other = (objective((60, 40), (50, 30), window=window) for _ in range(2))
     forward = [bits(one.batch(step)[0]) for step in range(7)]
     torch.manual_seed(99)
@@ -138,10 +145,10 @@ def test_pieces_with_the_carried_state_forecast_as_the_whole_stretch() -> None:
     st.integers(1, 30),
     st.integers(1, 12),
     st.integers(0, 8),
-    st.sampled_from([0, 5]),
+    st.sampled_from(WINDOWS),
 )
 def test_every_forecast_has_a_step_after_it_and_none_beyond_the_training_part(
-    ends: list[int], context: int, piece: int, step: int, window: int
+    ends: list[int], context: int, piece: int, step: int, window: Window | None
 ) -> None:
     lengths = [end + HORIZON for end in ends]
     made = objective(lengths, ends, context=context, piece=piece, window=window)
@@ -154,8 +161,10 @@ def test_every_forecast_has_a_step_after_it_and_none_beyond_the_training_part(
     assert np.isfinite(loss.item())
 
 
-@pytest.mark.parametrize("window", [0, 7])
-def test_training_never_looks_at_or_after_the_end_of_the_training_part(window: int) -> None:
+@pytest.mark.parametrize("window", WINDOWS)
+def test_training_never_looks_at_or_after_the_end_of_the_training_part(
+    window: Window | None,
+) -> None:
     table = hourly_table(60, 40)
     ends = (50, 30)
 
@@ -198,7 +207,7 @@ def test_validation_is_the_pinball_loss_of_the_forecasts() -> None:
     made = objective((60, 40), (50, 30))
     origins = made.validation
     assert len(origins) == 7 + 7
-    quantiles = forecast_quantiles(made.module, made.panel, origins, 0)
+    quantiles = forecast_quantiles(made.module, made.panel, origins, None)
     target = made.panel.forks(origins.series, origins.t, origins.ends).target
     q = np.array(quantile_grid(LEVELS))
     error = target[..., None] - quantiles
@@ -229,23 +238,24 @@ def close(one: Any, other: Any) -> None:
 
 def test_forecasts_do_not_depend_on_how_they_are_grouped(forecasts: Any, monkeypatch: Any) -> None:
     _, panel, module, origins = forecasts
-    whole = forecast_quantiles(module, panel, origins, 0)
+    whole = forecast_quantiles(module, panel, origins, None)
     assert whole.shape == (len(origins), HORIZON, 5)
     assert (np.diff(whole, axis=-1) >= 0).all()
     monkeypatch.setattr(windows, "_SCAN_VALUES", 300)
-    assert len(windows._groups(panel, origins, 0)) > 2
-    close(forecast_quantiles(module, panel, origins, 0), whole)
+    assert len(windows._groups(panel, origins, None)) > 2
+    assert len(windows._groups(panel, origins, Window(8, 4))) > 2
+    close(forecast_quantiles(module, panel, origins, None), whole)
     shuffled = np.random.default_rng(0).permutation(len(origins))
-    close(forecast_quantiles(module, panel, origins[shuffled], 0), whole[shuffled])
-    alone = [forecast_quantiles(module, panel, origins[[i]], 0) for i in range(len(origins))]
+    close(forecast_quantiles(module, panel, origins[shuffled], None), whole[shuffled])
+    alone = [forecast_quantiles(module, panel, origins[[i]], None) for i in range(len(origins))]
     close(np.concatenate(alone), whole)
 
 
-@pytest.mark.parametrize("window", [0, 6])
-def test_forecasts_are_those_of_the_truncated_series(forecasts: Any, window: int) -> None:
+@pytest.mark.parametrize("window", WINDOWS)
+def test_forecasts_are_those_of_the_truncated_series(forecasts: Any, window: Window | None) -> None:
     table, panel, module, _ = forecasts
     if window:
-        module = make_module(panel, feedback="none", window=window)
+        module = make_module(panel, feedback=feedback_of(window), window=window)
     for number, t in [(0, 41), (1, 5), (2, 20)]:
         series = table.series[number]
         shorter = dataclasses.replace(series, y=series.y[: t + 1], past=series.past[: t + 1])
@@ -269,9 +279,9 @@ def at(series: int, t: int) -> Origins:
 def test_a_forecast_remembers_what_came_before_its_window(forecasts: Any) -> None:
     _, panel, module, _ = forecasts
     far = panel._inputs.copy()
-    now = forecast_quantiles(module, panel, at(0, 41), 0)
+    now = forecast_quantiles(module, panel, at(0, 41), None)
     panel._inputs = far + (np.arange(len(far)) == 30)[:, None].astype(np.float32)
-    assert np.abs(forecast_quantiles(module, panel, at(0, 41), 0) - now).max() > 1e-6
+    assert np.abs(forecast_quantiles(module, panel, at(0, 41), None) - now).max() > 1e-6
 
 
 def test_the_loss_is_that_of_the_quantiles() -> None:

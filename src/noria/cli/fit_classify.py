@@ -23,6 +23,7 @@ def classify(
     output: Output,
     test: Path | None = None,
     label: str = "label",
+    group: str | None = None,
     id: str | None = None,  # noqa: A002
     time: str | None = None,
     value: Names = None,
@@ -82,6 +83,9 @@ def classify(
         A file of cases to compare on; by cross-validation if left out.
     label
         Column of the class, constant in a case. A .ts file has no columns.
+    group
+        Of series: column of whom or what a case comes from, constant in a case; cases of one group
+        are never on both sides of a validation.
     id
         Of series: column that tells cases apart; unique_id.
     time

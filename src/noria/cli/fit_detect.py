@@ -22,16 +22,16 @@ def detect(
     hidden_size: int = 32,
     num_layers: int = 1,
     feedback: str = "direct+lateral",
-    false_alarm_rate: float = 5e-4,
+    false_alarm_rate: float = 1e-3,
     quiet: int | None = None,
     context_length: int = 128,
     dropout: float = 0.1,
     recurrent_dropout: float = 0.0,
     batch_size: int = 16,
-    steps: int = 600,
-    learning_rate: float = 4e-3,
+    steps: int = 400,
+    learning_rate: float = 2e-3,
     weight_decay: float = 1e-2,
-    patience: int = 40,
+    patience: int = 8,
     validation_share: float = 0.15,
     test_share: float = 0.1,
     baselines: Baselines = None,
@@ -64,8 +64,8 @@ def detect(
     false_alarm_rate
         Share of normal events that may raise an alarm.
     quiet
-        Events after an alarm within which only a higher score alarms again; half of the events
-        learned from, at most 384, if left out.
+        Events after an alarm within which only a much rarer one of that channel alarms again; half
+        of the events learned from, at most 256, if left out.
     context_length
         Steps of a training stretch.
     dropout

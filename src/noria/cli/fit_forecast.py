@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from noria.cli.arguments import (
     Baselines,
@@ -17,9 +22,12 @@ from noria.cli.arguments import (
     split_list,
 )
 from noria.cli.fitting import fit_and_save
-from noria.cli.models import task_class
+from noria.cli.models import load_model, task_class
+from noria.errors import ModelFileError, UsageError
 
 __all__ = ["forecast"]
+
+From = Annotated[Path | None, Parameter(name="--from")]
 
 
 def forecast(
@@ -38,10 +46,13 @@ def forecast(
     level: Level = None,
     season: Season = None,
     cell: str = "lstm",
-    hidden_size: int = 64,
+    hidden_size: int | None = None,
     num_layers: int = 1,
     feedback: str = "direct+lateral",
     context_length: int | None = None,
+    segment_length: int | None = None,
+    distribution: str = "quantiles",
+    ensemble: int = 1,
     truncation_length: int = 256,
     dropout: float = 0.2,
     recurrent_dropout: float = 0.2,
@@ -53,6 +64,8 @@ def forecast(
     validation_windows: int | None = None,
     test_windows: int | None = None,
     baselines: Baselines = None,
+    search: int = 0,
+    from_: From = None,
     seed: int = 0,
     checkpoint_every: int = 100,
     resume: Flag = False,
@@ -90,13 +103,21 @@ def forecast(
     cell
         lstm, gru, rnn_tanh or rnn_relu.
     hidden_size
-        Neurons of a layer.
+        Neurons of a layer; by the amount of data if left out.
     num_layers
         Layers.
     feedback
         none, direct, lateral, indirect, full, or a sum of them with +.
     context_length
-        Steps of a training stretch; twice the longest season if left out.
+        Steps of a training stretch, or of the window with segments; by the longest season if left
+        out.
+    segment_length
+        Steps that the network takes at once, of a window of its own for every forecast; left out,
+        it goes on step by step.
+    distribution
+        quantiles, student_t, or negative_binomial for counts.
+    ensemble
+        Networks whose forecasts are averaged.
     truncation_length
         Steps of back-propagation; a longer stretch is trained piece by piece.
     dropout
@@ -118,7 +139,12 @@ def forecast(
     test_windows
         Horizons kept for the comparison; a tenth of the data if left out, 0 for none.
     baselines
-        What to compare with, separated by commas: fnn, seasonal_naive, auto_ets.
+        What to compare with, separated by commas: fnn, seasonal_naive, auto_ets, auto_arima; all
+        but the last if left out.
+    search
+        Other settings to try, each a training; those that validate best are taken.
+    from_
+        A model to train on from; columns, sizes and seasons stay as they are there.
     seed
         Of everything random.
     checkpoint_every
@@ -131,41 +157,79 @@ def forecast(
         Print one JSON object instead of a table.
     """
     check_output(output, data)
-    forecaster = task_class("forecast")(
-        horizon,
-        cell=cell,
-        hidden_size=hidden_size,
-        num_layers=num_layers,
-        feedback=feedback,
-        levels=(80, 95) if level is None else integers("level", level),
-        seasons=None if season is None else integers("season", season),
-        context_length=context_length,
-        truncation_length=truncation_length,
-        dropout=dropout,
-        recurrent_dropout=recurrent_dropout,
-        batch_size=batch_size,
-        steps=steps,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        patience=patience,
-        validation_windows=validation_windows,
-        test_windows=test_windows,
+    given = {
+        "horizon": horizon,
+        "cell": cell,
+        "hidden_size": hidden_size,
+        "num_layers": num_layers,
+        "feedback": feedback,
+        "levels": (80, 95) if level is None else integers("level", level),
+        "seasons": None if season is None else integers("season", season),
+        "context_length": context_length,
+        "segment_length": segment_length,
+        "distribution": distribution,
+        "ensemble": ensemble,
+        "truncation_length": truncation_length,
+        "dropout": dropout,
+        "recurrent_dropout": recurrent_dropout,
+        "batch_size": batch_size,
+        "steps": steps,
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+        "patience": patience,
+        "validation_windows": validation_windows,
+        "test_windows": test_windows,
         **({} if baselines is None else {"baselines": split_list(baselines)}),
-        checkpoint_every=checkpoint_every,
-        seed=seed,
-    )
+        "search": search,
+        "checkpoint_every": checkpoint_every,
+        "seed": seed,
+    }
+    columns = {
+        "time": time,
+        "target": target,
+        "id": id,
+        "past": split_list(past),
+        "future": split_list(future),
+        "static": split_list(static),
+        "freq": freq,
+    }
+    old = None if from_ is None else _to_go_on(from_, given, columns)
     fit_and_save(
-        forecaster,
+        old or task_class("forecast")(**given),
         data,
         output,
+        old is not None,
         resume=resume,
         json=json,
-        time=time,
-        target=target,
-        id=id,
-        past=split_list(past),
-        future=split_list(future),
-        static=split_list(static),
-        freq=freq,
         log_dir=log_dir,
+        **({} if old else columns),
     )
+
+
+_OF_A_TRAINING = (
+    *("truncation_length", "dropout", "recurrent_dropout", "batch_size", "steps", "learning_rate"),
+    *("weight_decay", "patience", "validation_windows", "test_windows", "baselines", "seed"),
+    "checkpoint_every",
+)
+"""Settings that may be others when a model is trained on."""
+
+
+def _to_go_on(model: Path, given: Mapping[str, Any], columns: Mapping[str, Any]) -> Any:
+    """The forecaster in a model file, with the settings that were given for its new training."""
+    flags = inspect.signature(forecast).parameters
+    usual = {"levels": (80, 95), "seasons": None, "baselines": None}
+    changed = {
+        name: value
+        for name, value in {**given, **columns}.items()
+        if value != usual.get(name, flags[name].default if name in flags else None) and value != []
+    }
+    for name in changed:
+        if name not in _OF_A_TRAINING:
+            flag = {"levels": "level", "seasons": "season"}.get(name, name.replace("_", "-"))
+            raise UsageError(f"--{flag}: with --from it stays as in {model}; leave it out")
+    task, forecaster = load_model(model)
+    if task != "forecast":
+        raise ModelFileError(f"{model} is a model for {task}, not for forecast")
+    for name in changed:
+        forecaster.chosen_.pop(name, None)
+    return forecaster.set_params(**changed)

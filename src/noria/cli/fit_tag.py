@@ -118,7 +118,7 @@ def tag(
     batch_size
         Sentences in a batch.
     steps
-        Training steps of a member at the most; 12 rounds, at least 300, if left out.
+        Training steps of a member at the most; 9 rounds, at least 300, if left out.
     learning_rate
         Top of the learning rate's schedule.
     weight_decay

@@ -12,7 +12,15 @@ __all__ = ["fit_and_save"]
 
 
 def fit_and_save(
-    estimator: Any, data: Any, output: Path, *, resume: bool, json: bool, **arguments: Any
+    estimator: Any,
+    data: Any,
+    output: Path,
+    again: bool = False,
+    /,
+    *,
+    resume: bool,
+    json: bool,
+    **arguments: Any,
 ) -> None:
     """Train, with checkpoints beside the model file; save; show the comparison.
 
@@ -20,6 +28,7 @@ def fit_and_save(
         estimator: Of a task; its `checkpoints` names the files that its `fit` may leave.
         data: What to train on.
         output: The model file.
+        again: The estimator is fitted: train it on.
         resume: Go on from the checkpoints.
         json: Print one JSON object instead of a table.
         **arguments: Further ones of `fit`.
@@ -28,7 +37,8 @@ def fit_and_save(
     checkpoints = estimator.checkpoints(checkpoint)
     if resume and not any(file.exists() for file in checkpoints):
         print(f"noria: no checkpoint {checkpoints[0]}; training from the start", file=sys.stderr)
-    estimator.fit(data, checkpoint=checkpoint, resume=resume, progress=True, **arguments)
+    train = estimator.refit if again else estimator.fit
+    train(data, checkpoint=checkpoint, resume=resume, progress=True, **arguments)
     estimator.save(output)
     for leftover in checkpoints:
         leftover.unlink(missing_ok=True)

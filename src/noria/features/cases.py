@@ -31,6 +31,7 @@ class CaseColumns:
         time: Timestamps or step numbers, which put a case's rows in order.
         value: The channels.
         label: The class, the same on every row of a case.
+        group: Who or what a case comes from, likewise; None where that is not told.
 
     Raises:
         UsageError: if there is no value column, or one column has two roles.
@@ -40,6 +41,7 @@ class CaseColumns:
     time: str = "ds"
     value: tuple[str, ...] = ("value",)
     label: str = "label"
+    group: str | None = None
 
     def __post_init__(self) -> None:
         if not self.value:
@@ -47,7 +49,7 @@ class CaseColumns:
         roles: dict[str, str] = {}
         for field in fields(self):
             names = getattr(self, field.name)
-            for name in names if isinstance(names, tuple) else (names,):
+            for name in names if isinstance(names, tuple) else (names,) if names else ():
                 if name in roles:
                     raise UsageError(
                         f"column {name!r} is named twice: as {roles[name]} and as {field.name}"
@@ -96,26 +98,28 @@ def _read_table(source: Any, columns: CaseColumns, labelled: bool) -> LabelledSe
             "reading tables needs polars: pip install 'noria[series]'"
         ) from error
     first, *more = columns.value
-    label = (columns.label,) if labelled else ()
-    data = open_source(source, Columns(columns.time, first, columns.id, tuple(more), (), label))
+    group = columns.group if labelled else None
+    texts = ((columns.label,) if labelled else ()) + ((group,) if group else ())
+    data = open_source(source, Columns(columns.time, first, columns.id, tuple(more), (), texts))
     rows = SortedRows.sort(data)
     values = np.stack([data.numbers(name)[rows.order] for name in columns.value], axis=1)
     return LabelledSequences(
         tuple(np.split(values.astype(np.float32), rows.first[1:])),
         ids=rows.ids,
         channels=columns.value,
-        labels=_labels(rows, columns.label) if labelled else None,
+        labels=_labels(rows, columns.label, "label") if labelled else None,
         name=data.name,
+        groups=_labels(rows, group, "group") if group else None,
     )
 
 
-def _labels(rows: SortedRows, column: str) -> NDArray[Any]:
-    """The label of each case, shape (N,)."""
+def _labels(rows: SortedRows, column: str, what: str) -> NDArray[Any]:
+    """The label, or the group, of each case, shape (N,)."""
     texts = np.array(rows.data.texts(column).to_list(), dtype=object)[rows.order]
     missing = np.array([text is None for text in texts])
     if missing.any():
         index = int(rows.order[int(np.argmax(missing))])
-        raise rows.data.error(index, column, "the label is missing; fill it in")
+        raise rows.data.error(index, column, f"the {what} is missing; fill it in")
     labels = texts[rows.first]
     changed = texts != labels[rows.owner]
     if changed.any():
@@ -123,7 +127,7 @@ def _labels(rows: SortedRows, column: str) -> NDArray[Any]:
         raise rows.data.error(
             int(rows.order[index]),
             column,
-            f"the label {texts[index]!r} of case {rows.ids[rows.owner[index]]!r} was"
+            f"the {what} {texts[index]!r} of case {rows.ids[rows.owner[index]]!r} was"
             f" {labels[rows.owner[index]]!r} before; make it one",
         )
     return labels.astype(str)

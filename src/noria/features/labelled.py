@@ -28,6 +28,7 @@ class LabelledSequences:
         channels: Names of the I channels.
         labels: The class of each, shape (N,); None where the source has none.
         name: What messages call the source.
+        groups: Who or what each comes from, shape (N,); None where that is not told.
     """
 
     sequences: tuple[NDArray[np.float32], ...]
@@ -35,6 +36,7 @@ class LabelledSequences:
     channels: tuple[str, ...]
     labels: NDArray[Any] | None
     name: str
+    groups: NDArray[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.sequences)
@@ -54,15 +56,17 @@ class LabelledSequences:
         return digest.hexdigest()
 
 
-def from_arrays(X: Any, y: Any = None) -> LabelledSequences:
+def from_arrays(X: Any, y: Any = None, groups: Any = None) -> LabelledSequences:
     """Take sequences as a scikit-learn user has them.
 
     Args:
         X: An array (N, T, I) or (N, T), or a list of arrays, each (T_i, I) or (T_i,).
         y: Labels, shape (N,); None for none.
+        groups: Who or what each comes from, shape (N,); None for none.
 
     Raises:
-        DataError: if the arrays or labels do not fit together, or hold what is no finite number.
+        DataError: if the arrays, labels or groups do not fit together, or hold what is no finite
+            number.
 
     >>> from_arrays(np.zeros((3, 5)), ["a", "b", "a"]).sequences[0].shape
     (5, 1)
@@ -79,12 +83,20 @@ def from_arrays(X: Any, y: Any = None) -> LabelledSequences:
     if len(set(widths)) > 1:
         odd = next(index for index, width in enumerate(widths) if width != widths[0])
         raise DataError(f"X[{odd}] has {widths[odd]} channels, X[0] has {widths[0]}")
-    labels = None if y is None else np.asarray(y)
-    if labels is not None and labels.shape != (len(sequences),):
-        raise DataError(f"y has shape {labels.shape}: expected ({len(sequences)},), a label each")
+    labels = _one_each("y", y, len(sequences))
     ids = tuple(str(index) for index in range(len(sequences)))
     channels = tuple(f"channel_{index}" for index in range(widths[0]))
-    return LabelledSequences(sequences, ids, channels, labels, name)
+    own = _one_each("groups", groups, len(sequences))
+    return LabelledSequences(sequences, ids, channels, labels, name, own)
+
+
+def _one_each(name: str, values: Any, count: int) -> NDArray[Any] | None:
+    if values is None:
+        return None
+    array = np.asarray(values)
+    if array.shape != (count,):
+        raise DataError(f"{name} has shape {array.shape}: expected ({count},), one for each case")
+    return array
 
 
 def _sequence(part: Any, index: int) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noria.features.calendar import calendar_features
-from noria.features.running import Lookup, Past, Stretch, observe, plain_forecasts
+from noria.features.running import Lookup, Past, Stretch, Window, observe, plain_forecasts
 from noria.features.series import Series, SeriesTable
 
 __all__ = ["CovariateScaler", "Forks", "Panel", "calendar_cycles"]
@@ -62,11 +62,15 @@ class Forks:
         known: Known in advance, shape (R, K, F).
         target: What came, in units of the scale relative to the level, shape (R, K); NaN where
             it is missing or not given.
+        level: In the series' units, shape (R, 1).
+        scale: Likewise.
     """
 
     candidates: NDArray[np.float32]
     known: NDArray[np.float32]
     target: NDArray[np.float32]
+    level: NDArray[np.float32]
+    scale: NDArray[np.float32]
 
 
 def calendar_cycles(table: SeriesTable) -> tuple[str, ...]:
@@ -178,25 +182,18 @@ class Panel:
         return result
 
     def recent(
-        self, series: NDArray[np.int64], t: NDArray[np.int64], window: int
+        self, series: NDArray[np.int64], t: NDArray[np.int64], window: Window
     ) -> NDArray[np.float32]:
-        """The last `window` values up to each step, scaled as the inputs are: a fixed window.
+        """The window up to each step; see `Window.inputs`.
 
         Args:
             series: Indices, shape (R,).
             t: Steps, shape (R,).
-            window: W.
-
-        Returns:
-            Shape (R, W + D): the values, zeros before a series begins, then the step's inputs.
+            window: How long, and in which segments.
         """
-        steps = t[:, None] - np.arange(window)[::-1]
         here = self._offset[series] + t
-        values = self._last[self._offset[series, None] + np.maximum(steps, 0)]
-        values = np.arcsinh((values - self._level[here, None]) / self._scale[here, None])
-        values[steps < 0] = 0.0
-        joined = np.concatenate([values, self._inputs[here]], axis=1)
-        return joined.astype(np.float32)
+        last = Lookup(self._last, self._offset[series], np.zeros_like(t))
+        return window.inputs(t, last, self._level[here], self._scale[here], self._inputs[here])
 
     def forks(
         self,
@@ -231,7 +228,8 @@ class Panel:
         level, scale = self._level[here, None], self._scale[here, None]
         target = np.where(inside, (target - level) / scale, np.nan)
         known = self._known[self._known_offset[series][:, None] + future]
-        return Forks(candidates, known, target.astype(np.float32))
+        target, level, scale = (part.astype(np.float32) for part in (target, level, scale))
+        return Forks(candidates, known, target, level, scale)
 
     def level_and_scale(
         self, series: NDArray[np.int64], t: NDArray[np.int64]

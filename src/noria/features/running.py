@@ -5,19 +5,20 @@ as one stretch from the beginning: every running sum goes on in the same order, 
 adds up blocks of its window, so that no sum grows without end and nothing has to be subtracted.
 `Past` is a value of constant size.
 
-Letters here: n steps of a stretch, R forecasts, K horizon, C candidate forecasts.
+Letters here: n steps of a stretch, R forecasts, K horizon, C candidate forecasts, D inputs of a
+step, W steps of a window, S segments of it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Lookup", "Past", "Stretch", "observe", "plain_forecasts"]
+__all__ = ["Lookup", "Past", "Stretch", "Window", "observe", "plain_forecasts"]
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -225,6 +226,43 @@ def plain_forecasts(
     scaled = relative / scale[:, None, None]
     zeros = np.zeros((len(t), horizon, 1))
     return np.concatenate([scaled, zeros], axis=2).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """What a network sees that starts afresh at every forecast: the last steps, in segments.
+
+    Attributes:
+        length: Steps, W; a multiple of the segment.
+        segment: Steps that the network takes at once, W / S.
+
+    Source: segments: SegRNN, Lin et al. 2023; a normalisation of each window that its forecast
+    takes back: RevIN, Kim et al. 2022.
+    """
+
+    length: int
+    segment: int
+
+    def inputs(
+        self, t: Indices, last: Lookup, level: Floats, scale: Floats, now: NDArray[Any]
+    ) -> NDArray[np.float32]:
+        """The window up to step t, relative to the level there, in units of the scale, squashed.
+
+        Args:
+            t: The last known step, shape (R,).
+            last: Latest observed values back to a window before t.
+            level: At step t, shape (R,).
+            scale: At step t, shape (R,).
+            now: The inputs of step t, which every segment gets too, shape (R, D).
+
+        Returns:
+            Shape (R, S, W / S + D); zeros before the series begins.
+        """
+        steps = t[:, None] - np.arange(self.length)[::-1]
+        values = np.arcsinh((last.at(steps) - level[:, None]) / scale[:, None])
+        values = np.where(steps < 0, 0.0, values).reshape(len(t), -1, self.segment)
+        repeated = np.broadcast_to(now[:, None], (*values.shape[:2], now.shape[1]))
+        return np.concatenate([values, repeated], axis=2).astype(np.float32)
 
 
 def _window(seasons: Sequence[int]) -> int:

@@ -5,9 +5,10 @@ B batch, T time, I input, H hidden, G gates (LSTM 4: i, f, g, o; GRU 3: r, z, n;
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,16 +32,15 @@ STATES = {
     "linear": ("h",),
 }
 RECURRENCES = {"dense": 0, "diagonal": 1, "none": 2}
-_SCAN = {"float32": _native.scan_float32, "float64": _native.scan_float64}
+_SCAN = {np.dtype("f4"): _native.scan_float32, np.dtype("f8"): _native.scan_float64}
 _SCAN_BACKWARD = {
-    "float32": _native.scan_backward_float32,
-    "float64": _native.scan_backward_float64,
+    np.dtype("f4"): _native.scan_backward_float32,
+    np.dtype("f8"): _native.scan_backward_float64,
 }
 _LINEAR = {"float32": _native.linear_float32, "float64": _native.linear_float64}
 
 
-@dataclass(frozen=True)
-class Saved:
+class Saved(NamedTuple):
     """What `scan_backward` needs of a scan; it shares memory with the scan's inputs and y."""
 
     cell: str
@@ -51,7 +51,7 @@ class Saved:
     weight_hh: Array | None
     bias_ih: Array
     bias_hh: Array
-    state: tuple[Array, ...]
+    state: list[Array]
     lengths: NDArray[np.int64] | None
     recurrent_mask: Array | None
     y: Array
@@ -120,7 +120,7 @@ def explain(
         )
     if recurrence not in RECURRENCES:
         return f"The native core has the recurrences {', '.join(RECURRENCES)}, not {recurrence}."
-    if dtype not in _SCAN:
+    if dtype not in ("float32", "float64"):
         return f"The native core computes in float32 or float64, not {dtype}."
     if device != "cpu":
         return f"The native core runs on the CPU, not on {device}."
@@ -180,11 +180,11 @@ def scan(
     batch, time, inputs = x.shape
     hidden = state[0].shape[1]
     recurrence = "none" if weight_hh is None else "diagonal" if weight_hh.ndim == 1 else "dense"
-    reason = explain(cell, hidden_size=hidden, dtype=str(x.dtype), recurrence=recurrence)
+    dtype = x.dtype
+    reason = _explain(cell, hidden, dtype, recurrence)
     if reason:
         raise KernelError(reason)
 
-    dtype = x.dtype
     rows = ("G*H", GATES[cell] * hidden)
     state_shape = (("B", batch), ("H", hidden))
     if weight_hh is not None:
@@ -192,29 +192,25 @@ def scan(
         weight_hh = dense("weight_hh", weight_hh, dtype, *hh_shape)
     if recurrent_mask is not None:
         recurrent_mask = dense("recurrent_mask", recurrent_mask, dtype, *state_shape)
-    saved = Saved(
-        cell=cell,
-        recurrence=recurrence,
-        reverse=reverse,
-        x=np.ascontiguousarray(x),
-        weight_ih=dense("weight_ih", weight_ih, dtype, rows, ("I", inputs)),
-        weight_hh=weight_hh,
-        bias_ih=dense("bias_ih", bias_ih, dtype, rows),
-        bias_hh=dense("bias_hh", bias_hh, dtype, rows),
-        state=tuple(
+    arguments = (
+        cell,
+        recurrence,
+        reverse,
+        np.ascontiguousarray(x),
+        dense("weight_ih", weight_ih, dtype, rows, ("I", inputs)),
+        weight_hh,
+        dense("bias_ih", bias_ih, dtype, rows),
+        dense("bias_hh", bias_hh, dtype, rows),
+        [
             dense(f"state {name}", array, dtype, *state_shape)
             for name, array in zip(STATES[cell], state, strict=True)
-        ),
-        lengths=None if lengths is None else check_lengths(lengths, batch, time),
-        recurrent_mask=recurrent_mask,
-        y=_NOTHING,
-        gates=_NOTHING,
+        ],
+        None if lengths is None else check_lengths(lengths, batch, time),
+        recurrent_mask,
     )
-    y, h, c, gates = _SCAN[str(dtype)](*_arguments(saved, save))
+    y, h, c, gates = _SCAN[dtype](CELLS[cell], RECURRENCES[recurrence], *arguments[2:], save)
     final = (h, c)[: len(state)]
-    if not save:
-        return Scan(y, final, None)
-    return Scan(y, final, replace(saved, y=y, gates=gates))
+    return Scan(y, final, Saved(*arguments, y, gates) if save else None)
 
 
 def scan_backward(saved: Saved, grad_y: Array, grad_state: Sequence[Array]) -> Gradients:
@@ -241,9 +237,9 @@ def scan_backward(saved: Saved, grad_y: Array, grad_state: Sequence[Array]) -> G
         dense(f"grad_state {name}", array, dtype, ("B", batch), ("H", hidden))
         for name, array in zip(STATES[saved.cell], grad_state, strict=True)
     ]
-    x, weight_ih, weight_hh, bias_ih, bias_hh, h, c = _SCAN_BACKWARD[str(dtype)](
-        *_arguments(saved, saved.y, saved.gates, grad_y, grad_state)
-    )
+    cell, recurrence = CELLS[saved.cell], RECURRENCES[saved.recurrence]
+    arguments: list[Any] = [cell, recurrence, *saved[2:], grad_y, grad_state]
+    x, weight_ih, weight_hh, bias_ih, bias_hh, h, c = _SCAN_BACKWARD[dtype](*arguments)
     return Gradients(
         x=x,
         weight_ih=weight_ih,
@@ -283,7 +279,9 @@ def linear(x: Array, weight: Array, bias: Array | None) -> Array:
     return _LINEAR[str(x.dtype)](rows, weight, bias).reshape(*x.shape[:-1], weight.shape[0])
 
 
-_NOTHING = np.empty(0)
+@functools.lru_cache
+def _explain(cell: str, hidden: int, dtype: np.dtype[Any], recurrence: str) -> str | None:
+    return explain(cell, hidden_size=hidden, dtype=dtype.name, recurrence=recurrence)
 
 
 def gates_of(cell: str | Equations) -> int:
@@ -294,26 +292,9 @@ def states_of(cell: str | Equations) -> tuple[str, ...]:
     return cell.states if isinstance(cell, Equations) else STATES[cell]
 
 
-def _arguments(saved: Saved, *more: Any) -> tuple[Any, ...]:
-    return (
-        CELLS[saved.cell],
-        RECURRENCES[saved.recurrence],
-        saved.reverse,
-        saved.x,
-        saved.weight_ih,
-        saved.weight_hh,
-        saved.bias_ih,
-        saved.bias_hh,
-        list(saved.state),
-        saved.lengths,
-        saved.recurrent_mask,
-        *more,
-    )
-
-
 def dense(name: str, array: Array, dtype: np.dtype[Any], *axes: tuple[str, int]) -> Array:
     """The array in C order, once its shape and dtype are found right."""
-    if array.shape != tuple(size for _, size in axes):
+    if array.shape != tuple([size for _, size in axes]):
         wanted = ", ".join(f"{letter}={size}" for letter, size in axes)
         raise ShapeError(f"{name} has shape {array.shape}, expected ({wanted})")
     if array.dtype != dtype:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 from torch.nn import functional
 
 from noria.modules.horizon import HorizonHead
 from noria.network import Network, NetworkState
+from noria.runtime.distribution import Distribution
 from noria.wiring import Wiring
 
 __all__ = ["ForecastModule"]
@@ -22,9 +21,10 @@ class ForecastModule(nn.Module):
         horizon: K.
         known_size: F.
         candidate_size: C.
-        quantiles: The Q probabilities, ascending.
+        distribution: What the head's numbers stand for.
         dropout: Between layers, and from the last one to the head.
         recurrent_dropout: On the recurrence.
+        direct: See `HorizonHead`.
     """
 
     def __init__(
@@ -33,17 +33,25 @@ class ForecastModule(nn.Module):
         horizon: int,
         known_size: int,
         candidate_size: int,
-        quantiles: Sequence[float],
+        distribution: Distribution,
         *,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        direct: bool = False,
     ) -> None:
         super().__init__()
         self.network = Network.from_wiring(
             wiring, dropout=dropout, recurrent_dropout=recurrent_dropout
         )
-        self.head = HorizonHead(wiring.output_size, horizon, known_size, candidate_size, quantiles)
+        self.head = HorizonHead(
+            wiring.output_size, horizon, known_size, candidate_size, distribution, direct=direct
+        )
         self.dropout = dropout
+
+    @property
+    def plan(self) -> Wiring:
+        """What it is made of; the head follows from that and the data."""
+        return self.network.wiring
 
     @property
     def remembers(self) -> bool:
@@ -78,7 +86,7 @@ class ForecastModule(nn.Module):
             known: See `HorizonHead`, shape (R, K, F).
 
         Returns:
-            Quantiles, shape (R, K, Q), and the state after the last step.
+            The head's numbers, shape (R, K, P), and the state after the last step.
         """
         hidden, state = self.network(x, state, lengths)
         chosen = functional.dropout(hidden[rows, steps], self.dropout, self.training)

@@ -1,35 +1,39 @@
-"""A head that forecasts a whole horizon at once, as quantiles."""
+"""A head that forecasts a whole horizon at once."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from statistics import NormalDist
 
 import torch
 from torch import Tensor, nn
 
-from noria.runtime.horizon import HorizonWeights, horizon_quantiles
+from noria.runtime.distribution import Distribution
+from noria.runtime.horizon import HorizonWeights, horizon_numbers
 
 __all__ = ["HorizonHead", "pinball_loss"]
 
 
 class HorizonHead(nn.Module):
-    """Quantiles of the next K values from a network's output at one step.
+    """Forecasts of the next K values from a network's output at one step.
 
     A few numbers drawn from the network's output, a code of the horizon step and what is known in
     advance of it weigh the plain forecasts (last value, a season before, …) against each other
     and add what those leave out:
 
-        q_j(k) = Σ_c softmax(w(k))_c · candidate_c(k) + δ_j(k)
+        n_j(k) = Σ_c softmax(w(k))_c · candidate_c(k) + s(k) + δ_j(k)
 
-    Letters: R forecasts, H hidden, K horizon, C candidates, F known in advance, Q quantiles.
+    The shift s is linear in the network's output, where there is one. The numbers n are quantiles,
+    or those of another distribution, whose widths are δ alone.
+
+    Letters: R forecasts, H hidden, K horizon, C candidates, F known in advance, P numbers.
 
     Args:
         hidden_size: H.
         horizon: K.
         known_size: F.
         candidate_size: C.
-        quantiles: The Q probabilities, ascending.
+        distribution: What the numbers stand for.
+        direct: Whether there is a shift s.
 
     Source: one context and a local network a step, as in MQ-RNN, Wen et al. 2017.
     """
@@ -44,25 +48,34 @@ class HorizonHead(nn.Module):
         horizon: int,
         known_size: int,
         candidate_size: int,
-        quantiles: Sequence[float],
+        distribution: Distribution,
+        *,
+        direct: bool = False,
     ) -> None:
         super().__init__()
         self.horizon = horizon
         self.known_size = known_size
         self.candidate_size = candidate_size
+        self.distribution = distribution
         self.context = nn.Linear(hidden_size, self._context)
         self.code = nn.Parameter(torch.randn(horizon, self._code) * 0.1)
         self.local = nn.Sequential(
             nn.Linear(self._context + self._code + known_size + candidate_size, self._width),
             nn.ReLU(),
-            nn.Linear(self._width, candidate_size + len(quantiles)),
+            nn.Linear(self._width, candidate_size + distribution.size),
         )
+        self.direct = nn.Linear(hidden_size, horizon) if direct else None
         last = self.local[2]
         assert isinstance(last, nn.Linear)
         with torch.no_grad():
             last.weight.mul_(0.1)
             last.bias.zero_()
-            last.bias[candidate_size:] = torch.tensor([NormalDist().inv_cdf(q) for q in quantiles])
+            if self.direct is not None:
+                self.direct.weight.mul_(0.1)
+                self.direct.bias.zero_()
+            if distribution.name == "quantiles":
+                normal = [NormalDist().inv_cdf(q) for q in distribution.probabilities]
+                last.bias[candidate_size:] = torch.tensor(normal)
 
     def forward(self, hidden: Tensor, candidates: Tensor, known: Tensor) -> Tensor:
         """Forecast.
@@ -76,20 +89,23 @@ class HorizonHead(nn.Module):
             known: Known in advance, shape (R, K, F).
 
         Returns:
-            Quantiles in the candidates' units, shape (R, K, Q); they may cross.
+            In the candidates' units, shape (R, K, P); quantiles may cross.
         """
         if hidden.device.type == "cpu" and not torch.is_grad_enabled():
             named = {name: weight.numpy() for name, weight in self.named_parameters()}
-            arrays = (part.numpy() for part in (hidden, candidates, known))
-            return torch.from_numpy(horizon_quantiles(HorizonWeights.from_names(named), *arrays))
+            h, c, k = (part.numpy() for part in (hidden, candidates, known))
+            weights = HorizonWeights.from_names(named)
+            return torch.from_numpy(horizon_numbers(weights, h, c, k, self.distribution.moved))
         context = self.context(hidden)[:, None].expand(-1, self.horizon, -1)
         code = self.code.expand(len(hidden), -1, -1)
         seen = torch.cat([context, code, known, torch.asinh(candidates)], dim=-1)
         out = self.local(seen)
-        weights = out[..., : self.candidate_size].softmax(dim=-1)
-        mixed = (weights * candidates).sum(dim=-1, keepdim=True)
-        quantiles: Tensor = mixed + out[..., self.candidate_size :]
-        return quantiles
+        shares = out[..., : self.candidate_size].softmax(dim=-1)
+        mixed = (shares * candidates).sum(dim=-1, keepdim=True)
+        if self.direct is not None:
+            mixed = mixed + self.direct(hidden)[..., None]
+        moved, apart = out[..., self.candidate_size :].tensor_split([self.distribution.moved], -1)
+        return torch.cat([mixed + moved, apart], dim=-1)
 
 
 def pinball_loss(target: Tensor, quantiles: Tensor, probabilities: Tensor) -> Tensor:

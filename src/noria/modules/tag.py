@@ -150,16 +150,13 @@ class CharacterReader(nn.Module):
         Returns:
             Shape (B, T, `output_size`), zero for words without characters.
         """
-        words = characters.flatten(0, 1)
+        words, places = torch.unique(characters.flatten(0, 1), dim=0, return_inverse=True)
         lengths = (words > 0).sum(dim=1)
-        there = lengths > 0
-        chosen = words[there][:, : max(1, int(lengths.max()))]
-        _, state = self.network(self.embedding(chosen), None, lengths[there])
+        read = words[:, : max(1, int(lengths.max()))]
+        _, state = self.network(self.embedding(read), None, lengths)
         parts = state[-1]
         last = torch.cat([parts[0], parts[len(parts) // 2]], dim=1)
-        result = last.new_zeros(len(words), last.shape[1])
-        result[there] = last
-        return result.view(*characters.shape[:2], -1)
+        return last[places].view(*characters.shape[:2], -1)
 
 
 class TagModule(nn.Module):

@@ -71,10 +71,21 @@ class _Scan(torch.autograd.Function):
             return gradients_of(ctx.plan, ctx.scan, arrays)
 
         # `scan` shares memory with the saved tensors: reading them raises if one was changed
-        found = _FirstDerivatives.apply(  # type: ignore[no-untyped-call]
-            compute, len(grads), *grads, *ctx.saved_tensors
-        )
+        saved = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph
+            found = _FirstDerivatives.apply(  # type: ignore[no-untyped-call]
+                compute, len(grads), *grads, *saved
+            )
+        else:
+            found = _gradients(compute, grads)
         return (None, None, None, *found)
+
+
+def _gradients(
+    compute: Callable[[list[Array]], list[Array | None]], grads: tuple[Tensor, ...]
+) -> tuple[Tensor | None, ...]:
+    arrays = compute([grad.detach().numpy() for grad in grads])
+    return tuple(None if array is None else torch.from_numpy(array) for array in arrays)
 
 
 class _FirstDerivatives(torch.autograd.Function):
@@ -84,8 +95,7 @@ class _FirstDerivatives(torch.autograd.Function):
     def forward(
         ctx: Any, compute: Callable[[list[Array]], list[Array | None]], count: int, *tensors: Tensor
     ) -> tuple[Tensor | None, ...]:
-        arrays = compute([grad.detach().numpy() for grad in tensors[:count]])
-        return tuple(None if array is None else torch.from_numpy(array) for array in arrays)
+        return _gradients(compute, tensors[:count])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> None:

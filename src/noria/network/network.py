@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -179,7 +179,9 @@ class Network(nn.Module):
         Args:
             batch_size: B.
         """
-        like = next(self.parameters())
+        # an iterator over the parameters costs more than a small step
+        first: Any = self.layers[0]
+        like: Tensor = first.weight_ih
         return tuple(
             tuple(
                 like.new_zeros(batch_size, layer.hidden_size)

@@ -15,6 +15,7 @@ from noria.report.page import Page, definitions, keys, note, paragraph, table
 from noria.report.pictures import ACTUAL, ALARM, FORECAST, band_color, draw_detection
 from noria.report.words import best_rows, count, figures, whole, words
 from noria.runtime import ModelFile
+from noria.runtime.alarms import Alarms
 from noria.training.detection_scores import DetectionComparison, DetectionScore
 
 __all__ = ["detect_page"]
@@ -87,7 +88,7 @@ def _add_summary(page: Page, file: ModelFile, comparison: DetectionComparison | 
         ("Channels", whole(len(document["detection"]["channels"]["names"]))),
         ("Events", whole(document["trained_on"]["events"])),
         ("False alarms", f"one in {whole(round(1 / rate))}"),
-        ("Alarm from score", f"{document['detection']['threshold']:.4f}"),
+        ("Alarm from score", f"{Alarms.from_dict(document['detection']['alarms']).threshold:.4f}"),
         ("Weights", whole(file.wiring.parameter_count())),
     ]
     page.add(definitions(facts, "facts"))

@@ -45,6 +45,7 @@ _MODELS = {
     "seasonal_naive": "Repeats what came one season before. Nothing is trained.",
     "auto_ets": "AutoETS: exponential smoothing with error, trend and season, its form chosen for"
     " each series.",
+    "auto_arima": "AutoARIMA: a seasonal ARIMA model, its orders chosen for each series.",
 }
 
 _TRAINED_ON = {

@@ -1,11 +1,14 @@
 """From errors of expectation to alarms: how rare an error is, at a stated rate of false alarms.
 
 Errors arrive standardised, one for each channel and step. Their sums over the last 1, 2, … steps
-are what may be too large. How large they get on normal data is learned from blocks: the largest
-of a block, as a logarithm, follows Gumbel's law whatever the errors' own law is, and neighbours
-that err together count once. So a file of spikes alarms at what is no spike of its own.
+are what may be too large. How large they get when all is well is learned from blocks of a few
+steps, so that neighbours that err together count once: the largest of each block are kept for some
+thousand steps, and beyond the largest of them the tail goes on as a power law. So a series of
+spikes alarms at what is no spike of its own, and what has come to stay is normal in the end.
+The values themselves are watched alike, by their mean over a few steps: a network that follows them
+closely errs little on a way into where they have never been.
 
-Letters: C channels, K widths of the sums.
+Letters: C channels, K what is watched of each, M blocks remembered.
 """
 
 from __future__ import annotations
@@ -22,23 +25,28 @@ __all__ = ["AlarmState", "Alarms", "Verdict"]
 
 Floats = NDArray[np.float64]
 
-_SQRT_6 = math.sqrt(6) / math.pi
-_EULER = 0.5772156649015329
-
 _FLOOR = 1e-3
-"""Added to a sum before the logarithm: a series that errs by nothing has a law too."""
+_VALUE_FLOOR = 0.05
+"""Added before the logarithm: a series that errs by nothing has a law too."""
 
-_PRIOR_DEVIATION = 0.25
-_PRIOR_BLOCKS = 4
-"""What is believed of the logarithms' deviation before any block, and of how many it weighs."""
+_LEAST = math.log(_FLOOR)
 
-_SLOWEST = 0.05
-"""Least weight of a new block: the law of some twenty blocks is what counts as normal."""
+_EXTREMES = 6
+"""Blocks, the largest ones, that the law's tail is drawn from."""
+
+_PRIOR_TAIL, _PRIOR_EXTREMES = 0.25, 4
+"""What is believed of the tail before any block, and of how many extremes it weighs."""
+
+_LEAST_TAIL = 0.1
 
 _OUTLYING = 3.0
-"""Deviations beyond which a block changes the law no further: an anomaly is no new normal."""
+"""Tails above the extremes beyond which a block changes the law no further: an anomaly is no new
+normal."""
 
-_LEAST_DEVIATION = 0.3 * _PRIOR_DEVIATION
+_LEAST_SHARE = 1e-300
+
+_MORE = 1.5
+"""How many times the last alarm's rarity, a logarithm, a step in its quiet time must have."""
 
 
 class Verdict(NamedTuple):
@@ -47,7 +55,8 @@ class Verdict(NamedTuple):
     Attributes:
         score: In [0, 1]; of normal blocks at most a share 1 − s has a step of score s or more.
         channel: Index of the channel to blame.
-        fresh: Whether the score is above all of the quiet time before it, so that it may alarm.
+        fresh: Whether it may alarm: it is much rarer than the last alarm of its channel, or that
+            one's quiet time is over.
     """
 
     score: float
@@ -60,30 +69,34 @@ class AlarmState:
     """What one stream's errors have left behind, of constant size; a value that nothing changes.
 
     Attributes:
-        recent: Latest errors, newest last, shape (C, longest width).
+        errors: Latest errors, newest last, shape (C, longest width).
+        values: Latest values, likewise, shape (C, `value_width`).
         largest: Largest logarithm of the block so far, shape (C, K).
-        mean: Of the blocks' largest logarithms, shape (C, K).
-        variance: Likewise.
-        blocks: Blocks that the law was learned from.
+        history: Those of the last blocks, newest last, shape (M, C, K).
+        edge: Logarithm from which the tail goes on, shape (C, K).
+        tail: Mean of the logarithms beyond it, shape (C, K), positive.
+        held: Rarity of each channel's last alarm, shape (C,).
+        quiet: Steps for which that holds, shape (C,).
+        blocks: Blocks in the history that are one, at most M.
         position: Steps into the block.
-        held: Score that the next alarm must be above.
-        quiet: Steps for which that holds.
     """
 
-    recent: Floats
+    errors: Floats
+    values: Floats
     largest: Floats
-    mean: Floats
-    variance: Floats
+    history: Floats
+    edge: Floats
+    tail: Floats
+    held: Floats
+    quiet: Floats
     blocks: int
     position: int
-    held: float
-    quiet: int
 
     def to_numbers(self) -> Floats:
         """All of it as one row of numbers."""
-        arrays = (self.recent, self.largest, self.mean, self.variance)
-        counts = [self.blocks, self.position, self.held, self.quiet]
-        return np.concatenate([*(array.ravel() for array in arrays), counts])
+        arrays = (self.errors, self.values, self.largest, self.history, self.edge, self.tail)
+        parts = (*arrays, self.held, self.quiet, np.array([self.blocks, self.position]))
+        return np.concatenate([part.ravel() for part in parts])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,21 +104,33 @@ class Alarms:
     """How errors become scores.
 
     Attributes:
+        rate: Share of normal steps that may alarm.
+        quiet: Steps after an alarm within which only a much rarer step of that channel may alarm.
         block: Steps of a block.
-        quiet: Steps after a score within which only a higher one may alarm.
-        widths: Steps that are summed, ascending.
+        memory: M, blocks remembered.
+        widths: Steps whose errors are summed, ascending.
+        value_width: Steps that values are averaged over.
 
-    Source: block maxima and their law: Gumbel 1958; sums over a short window against their
-    long-term law: Ahmad et al. 2017.
+    Source: the tail of the largest values as a power law: Hill 1975, Weissman 1978; sums over a
+    short window against their long-term law: Ahmad et al. 2017.
     """
 
-    block: int
+    rate: float
     quiet: int
-    widths: tuple[int, ...] = (1, 8)
+    block: int = 16
+    memory: int = 128
+    widths: tuple[int, ...] = (1, 32)
+    value_width: int = 8
 
-    def threshold(self, rate: float) -> float:
-        """The score that a share `rate` of normal steps reaches and alarms at the most."""
-        return 1.0 - rate * self.block
+    @property
+    def threshold(self) -> float:
+        """The score that a share `rate` of normal steps reaches at the most."""
+        return 1.0 - self.rate * self.block
+
+    @property
+    def watched(self) -> int:
+        """K."""
+        return len(self.widths) + 1
 
     def state(self, numbers: Floats, channels: int) -> AlarmState:
         """The state that `AlarmState.to_numbers` wrote.
@@ -113,95 +138,157 @@ class Alarms:
         Raises:
             ValueError: if there are not as many numbers as that takes.
         """
-        laws = channels * len(self.widths)
-        *arrays, counts = np.split(numbers, np.cumsum([channels * self.widths[-1], *3 * [laws]]))
-        blocks, position, held, quiet = counts.tolist()
-        recent, largest, mean, variance = (array.reshape(channels, -1) for array in arrays)
+        law = (channels, self.watched)
+        shapes = [
+            (channels, self.widths[-1]),
+            (channels, self.value_width),
+            law,
+            (self.memory, *law),
+            law,
+            law,
+            (channels,),
+            (channels,),
+        ]
+        *arrays, counts = np.split(numbers, np.cumsum([math.prod(shape) for shape in shapes]))
+        blocks, position = counts.tolist()
+        parts = (array.reshape(shape) for array, shape in zip(arrays, shapes, strict=True))
+        errors, values, largest, history, edge, tail, held, quiet = parts
         return AlarmState(
-            recent, largest, mean, variance, int(blocks), int(position), held, int(quiet)
+            errors,
+            values,
+            largest,
+            history,
+            edge,
+            tail,
+            held,
+            quiet,
+            int(blocks),
+            int(position),
         )
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """Read what `dataclasses.asdict` made."""
-        return cls(document["block"], document["quiet"], tuple(document["widths"]))
+        """Read what `dataclasses.asdict` made.
 
-    def learn(self, errors: Floats) -> AlarmState:
-        """The state after a stretch of normal errors, with which a stream begins.
+        Raises:
+            ValueError: if the numbers cannot be meant.
+        """
+        alarms = cls(**{**document, "widths": tuple(document["widths"])})
+        counts = (alarms.quiet, alarms.block, alarms.memory, alarms.value_width, *alarms.widths)
+        if not all(type(count) is int and count > 0 for count in counts):
+            raise ValueError("the sizes of the alarms' law must be positive")
+        if list(alarms.widths) != sorted(alarms.widths) or not 0 < alarms.rate * alarms.block < 1:
+            raise ValueError("the alarms' widths or rate cannot be meant")
+        return alarms
+
+    def learn(self, errors: Floats, values: Floats) -> AlarmState:
+        """The state after a stretch of normal events, with which a stream begins.
 
         Args:
-            errors: Standardised, NaN where missing, shape (T, C); T is at least `block`.
+            errors: Standardised, NaN where missing, shape (T, C); T is at least 2 blocks.
+            values: Scaled, shape (T, C).
         """
         channels = errors.shape[1]
-        logs = self._logarithms(errors)
-        blocks = len(logs) // self.block
+        shape = (channels, self.watched)
+        state = AlarmState(
+            np.zeros((channels, self.widths[-1])),
+            np.zeros((channels, self.value_width)),
+            np.full(shape, _LEAST),
+            np.full((self.memory, *shape), _LEAST),
+            np.zeros(shape),
+            np.ones(shape),
+            np.zeros(channels),
+            np.zeros(channels),
+            *(0, 0),
+        )
+        logs = np.empty((len(errors), *shape))
+        for row, (error, value) in enumerate(zip(errors, values, strict=True)):
+            state = dataclasses.replace(state, **self._recent(state, error, value))
+            logs[row] = self._logarithms(state)
+        blocks = min(len(logs) // self.block, self.memory)
         # the last blocks, so that none begins with the cold start of whatever made the errors
         ends = logs[len(logs) - blocks * self.block :]
-        largest = ends.reshape(blocks, self.block, channels, len(self.widths)).max(axis=1)
-        known = blocks + _PRIOR_BLOCKS
-        variance = (largest.var(axis=0) * blocks + _PRIOR_BLOCKS * _PRIOR_DEVIATION**2) / known
-        empty = np.zeros((channels, self.widths[-1]))
-        none = np.full((channels, len(self.widths)), -np.inf)
-        return AlarmState(empty, none, largest.mean(axis=0), variance, blocks, 0, 0.0, 0)
+        state.history[-blocks:] = ends.reshape(blocks, self.block, *shape).max(axis=1)
+        edge, tail = _law(state.history, blocks)
+        start: dict[str, Any] = {"errors": 0 * state.errors, "values": 0 * state.values}
+        return dataclasses.replace(state, **start, edge=edge, tail=tail, blocks=blocks)
 
-    def _logarithms(self, errors: Floats) -> Floats:
-        """What the law is of, shape (T, C, K)."""
-        total = np.cumsum(np.nan_to_num(errors), axis=0)
-        sums = []
-        for width in self.widths:
-            before = np.zeros_like(total)
-            before[width:] = total[:-width]
-            sums.append((total - before) / math.sqrt(width))
-        return np.log(np.abs(np.stack(sums, axis=-1)) + _FLOOR)
+    def _recent(self, state: AlarmState, errors: Floats, values: Floats) -> dict[str, Any]:
+        """The latest errors and values with one step more."""
+        latest: dict[str, Any] = {}
+        for name, new in (("errors", np.where(np.isnan(errors), 0.0, errors)), ("values", values)):
+            latest[name] = np.empty_like(getattr(state, name))
+            latest[name][:, :-1] = getattr(state, name)[:, 1:]
+            latest[name][:, -1] = new
+        return latest
 
-    def step(self, state: AlarmState, errors: Floats) -> tuple[AlarmState, Verdict]:
+    def _logarithms(self, state: AlarmState) -> Floats:
+        """Sizes of what is watched, shape (C, K)."""
+        sums = [state.errors[:, -width:].sum(axis=1) / math.sqrt(width) for width in self.widths]
+        sizes = [np.abs(part) + _FLOOR for part in sums]
+        sizes.append(np.abs(state.values.mean(axis=1)) + _VALUE_FLOOR)
+        logarithms: Floats = np.log(np.stack(sizes, axis=1))
+        return logarithms
+
+    def step(self, state: AlarmState, errors: Floats, values: Floats) -> tuple[AlarmState, Verdict]:
         """Judge one step.
 
         Args:
             state: The stream so far.
             errors: Standardised errors, shape (C,); NaN where a channel is missing.
+            values: Scaled values, the latest where one is missing, shape (C,).
 
         Returns:
             The new state, and the verdict.
         """
-        recent = np.empty_like(state.recent)
-        recent[:, :-1] = state.recent[:, 1:]
-        recent[:, -1] = np.where(np.isnan(errors), 0.0, errors)
-        sums = np.stack(
-            [recent[:, -width:].sum(axis=1) / math.sqrt(width) for width in self.widths], axis=1
+        state = dataclasses.replace(state, **self._recent(state, errors, values))
+        logs = self._logarithms(state)
+        known = state.history[len(state.history) - state.blocks :]
+        shares = np.where(
+            logs > state.edge,
+            min(_EXTREMES, state.blocks) / state.blocks * np.exp((state.edge - logs) / state.tail),
+            (known >= logs).mean(axis=0),
         )
-        logs = np.log(np.abs(sums) + _FLOOR)
-        spread = _SQRT_6 * np.sqrt(state.variance)
-        rarity = (logs - state.mean) / spread + _EULER
-        channel, width = divmod(int(rarity.argmax()), len(self.widths))
-        # each channel and width has its chance of a false alarm
-        share = -math.expm1(-math.exp(-min(max(rarity[channel, width], -5.0), 700.0)))
-        score = max(0.0, 1.0 - share * rarity.size)
-        fresh = score > (state.held if state.quiet else 0.0)
-        changed: dict[str, Any] = {
-            "recent": recent,
-            "largest": np.maximum(state.largest, logs),
-            "position": state.position + 1,
-            "quiet": self.quiet if fresh else max(0, state.quiet - 1),
-        }
-        if fresh:
-            changed["held"] = score
-        state = dataclasses.replace(state, **changed)
+        channel = int(shares.min(axis=1).argmin())
+        # everything watched has its chance of a false alarm
+        rarity = -math.log(max(float(shares.min()) * shares.size, _LEAST_SHARE))
+        score = -math.expm1(-max(rarity, 0.0))
+        held, quiet = state.held, np.maximum(state.quiet - 1, 0.0)
+        fresh = bool(rarity > (_MORE * held[channel] if state.quiet[channel] else 0.0))
+        if fresh and score >= self.threshold:
+            one = np.arange(len(held)) == channel
+            held, quiet = np.where(one, rarity, held), np.where(one, float(self.quiet), quiet)
+        state = dataclasses.replace(
+            state,
+            largest=np.maximum(state.largest, logs),
+            position=state.position + 1,
+            held=held,
+            quiet=quiet,
+        )
         if state.position == self.block:
             state = self._close_block(state)
         return state, Verdict(score, channel, fresh)
 
     def _close_block(self, state: AlarmState) -> AlarmState:
-        blocks = state.blocks + 1
-        weight = max(_SLOWEST, 1 / (blocks + 1))
-        limit = state.mean + _OUTLYING * np.sqrt(state.variance)
-        apart = np.minimum(state.largest, limit) - state.mean
-        variance = state.variance + weight * (apart**2 - state.variance)
+        history = np.empty_like(state.history)
+        history[:-1] = state.history[1:]
+        history[-1] = np.minimum(state.largest, state.edge + _OUTLYING * state.tail)
+        blocks = min(state.blocks + 1, self.memory)
+        edge, tail = _law(history, blocks)
         return dataclasses.replace(
             state,
-            largest=np.full_like(state.largest, -np.inf),
-            mean=state.mean + weight * apart,
-            variance=np.maximum(variance, _LEAST_DEVIATION**2),
+            largest=np.full_like(state.largest, _LEAST),
+            history=history,
+            edge=edge,
+            tail=tail,
             blocks=blocks,
             position=0,
         )
+
+
+def _law(history: Floats, blocks: int) -> tuple[Floats, Floats]:
+    """Where the tail begins and how far it reaches on average, each (C, K)."""
+    extremes = min(_EXTREMES, blocks)
+    largest = np.sort(history[len(history) - blocks :], axis=0)[-extremes:]
+    beyond = (largest - largest[0]).sum(axis=0) + _PRIOR_EXTREMES * _PRIOR_TAIL
+    return largest[0], np.maximum(beyond / (extremes - 1 + _PRIOR_EXTREMES), _LEAST_TAIL)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from noria.errors import DataError, StateError
 from noria.features.events import EventReader
 from noria.features.series import Columns
-from noria.runtime.alarms import Alarms, AlarmState
+from noria.runtime.alarms import Alarms
 from noria.runtime.expectation import WARM_UP, Channels, Grid
+from noria.runtime.judge import Expectations, Judge, JudgeState
 from noria.runtime.model_file import ModelFile
 from noria.runtime.stepper import NetworkStepper
 
@@ -30,17 +31,19 @@ class _Memory:
         middle: Centre of the expectation, scaled, shape (C,).
         spread: Its spread, shape (C,).
         latest: Latest scaled values, shape (C,).
+        level: Where they have been of late, shape (C,).
         seen: Steps so far, up to the end of the warm-up.
         last: Time of the last event; None before the first.
-        alarms: The errors so far.
+        judge: What it has been judged by so far.
     """
 
     middle: Floats
     spread: Floats
     latest: Floats
+    level: Floats
     seen: int
     last: int | None
-    alarms: AlarmState
+    judge: JudgeState
 
 
 class _Reading(NamedTuple):
@@ -66,21 +69,21 @@ class DetectStream:
         self.stepper = NetworkStepper(model.wiring, model.part("network"))
         self._time: str = document["time"]
         self._dates: bool = document["dates"]
-        self._threshold: float = document["threshold"]
         self._channels = Channels.from_dict(document["channels"])
         first, *others = self._channels.names
         columns = Columns(self._time, first, past=tuple(others))
         self._events = EventReader(columns, {}, integer_time=not self._dates)
-        self._alarms = Alarms.from_dict(document["alarms"])
         normal = np.array(document["normal"]["network"], dtype=np.float64)
         count = len(self._channels.names)
+        self._judge = Judge(Alarms.from_dict(document["alarms"]), count)
         self._start = _Memory(
             np.zeros(count),
             np.ones(count),
             np.zeros(count),
+            np.zeros(count),
             0,
             None,
-            self._alarms.state(normal, count),
+            self._judge.state(normal),
         )
 
     def start(self) -> _Memory:
@@ -108,7 +111,7 @@ class DetectStream:
                 )
             last = int(times[row])
             values[row] = [self._events.number(event, name) for name in self._channels.names]
-        grid = self._channels.grid(times, values, memory.last, memory.latest)
+        grid = self._channels.grid(times, values, memory.last, memory.latest, memory.level)
         x = self._channels.inputs(grid)
         return _Reading(memory, x, np.arange(len(x)), grid, int(times[-1]))
 
@@ -116,38 +119,52 @@ class DetectStream:
         self, readings: Sequence[_Reading], outputs: Sequence[NDArray[Any]]
     ) -> list[tuple[_Memory, list[dict[str, Any]]]]:
         """Judge each event by what was expected of it one step before."""
-        return [self._judge(*pair) for pair in zip(readings, outputs, strict=True)]
+        return [self._answers(*pair) for pair in zip(readings, outputs, strict=True)]
 
-    def _judge(
+    def _answers(
         self, reading: _Reading, outputs: NDArray[Any]
     ) -> tuple[_Memory, list[dict[str, Any]]]:
         memory = reading.memory
-        middle, spread = self._channels.expected(outputs)
+        middle, spread = self._channels.expected(outputs, reading.grid.filled)
         middles = np.concatenate([memory.middle[None], middle])
         spreads = np.concatenate([memory.spread[None], spread])
         own = reading.grid.own
-        values = reading.grid.scaled[own]
-        errors = (values - middles[own]) / spreads[own]
-        errors[memory.seen + own < WARM_UP] = np.nan
-        alarms, answers = memory.alarms, []
-        for row, error in enumerate(errors):
-            alarms, (score, channel, fresh) = self._alarms.step(alarms, error)
-            known = not np.isnan(values[row]).all()
+        cold = memory.seen + own < WARM_UP
+        filled = np.concatenate([memory.latest[None], reading.grid.filled])
+        judge, answers = memory.judge, []
+        for row in Expectations(
+            np.where(cold[:, None], np.nan, middles[own]),
+            spreads[own],
+            filled[own],
+            reading.grid.scaled[own],
+            filled[own + 1],
+        ).rows():
+            judge, (score, channel, fresh), _ = self._judge.step(judge, *row)
+            known = not np.isnan(row[3]).all()
             answers.append(
                 {
                     "score": score,
-                    "alarm": fresh and score >= self._threshold,
+                    "alarm": fresh and score >= self._judge.alarms.threshold,
                     "channel": self._channels.names[channel] if known else None,
                 }
             )
         seen = min(memory.seen + len(outputs), WARM_UP)
-        latest = reading.grid.filled[-1]
-        return _Memory(middles[-1], spreads[-1], latest, seen, reading.time, alarms), answers
+        after = _Memory(
+            middles[-1],
+            spreads[-1],
+            filled[-1],
+            reading.grid.level[-1],
+            seen,
+            reading.time,
+            judge,
+        )
+        return after, answers
 
     def memory_to_bytes(self, memory: _Memory) -> bytes:
         """The memory as numbers of eight bytes each."""
         time = np.array([memory.seen, memory.last is not None, memory.last or 0], "<i8")
-        numbers = [memory.middle, memory.spread, memory.latest, memory.alarms.to_numbers()]
+        numbers = [memory.middle, memory.spread, memory.latest, memory.level]
+        numbers.append(memory.judge.to_numbers())
         return time.tobytes() + np.concatenate(numbers).astype("<f8").tobytes()
 
     def memory_from_bytes(self, data: bytes) -> _Memory:
@@ -164,10 +181,9 @@ class DetectStream:
         seen, known, last = np.frombuffer(data[:24], "<i8").tolist()
         numbers = np.frombuffer(data[24:], "<f8").astype(np.float64)
         count = len(self._channels.names)
-        middle, spread, latest, rest = np.split(numbers, [count, 2 * count, 3 * count])
-        return _Memory(
-            middle, spread, latest, seen, last if known else None, self._alarms.state(rest, count)
-        )
+        middle, spread, latest, level, rest = np.split(numbers, count * np.arange(1, 5))
+        time = last if known else None
+        return _Memory(middle, spread, latest, level, seen, time, self._judge.state(rest))
 
     def describe(self) -> dict[str, Any]:
         """JSON schemas of an event and an answer."""

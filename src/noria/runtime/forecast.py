@@ -2,7 +2,8 @@
 
 The answer to each row is what `Forecaster.predict` says of all rows so far, to the bit.
 
-Letters: K horizon, Q quantiles, F values known in advance, n steps, R forecasts.
+Letters: K horizon, Q quantiles, F values known in advance, n steps, R forecasts, W steps of a
+window.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from noria.errors import DataError, ModelFileError, UsageError
 from noria.features.calendar import calendar_features
 from noria.features.events import EventReader
 from noria.features.panel import CovariateScaler
-from noria.features.running import Lookup, Past, Stretch, observe, plain_forecasts
+from noria.features.running import Lookup, Past, Stretch, Window, observe, plain_forecasts
 from noria.features.series import Columns, Frequency
+from noria.runtime.distribution import Distribution
 from noria.runtime.forecast_rows import ForecastMemory, RowReader, Rows
-from noria.runtime.horizon import HorizonWeights, calibrate, horizon_quantiles
+from noria.runtime.horizon import HorizonWeights, average, horizon_numbers, in_units
 from noria.runtime.model_file import ModelFile
-from noria.runtime.stepper import NetworkStepper
+from noria.runtime.stepper import EnsembleStepper, NetworkStepper
 
 __all__ = ["ForecastStream"]
 
@@ -36,7 +38,8 @@ class _Reading:
     """Rows of one series, ready for network and head.
 
     Attributes:
-        x: Inputs, shape (n, D).
+        x: Inputs, shape (n, D); none where the network starts afresh at every forecast.
+        now: Inputs of each observed row, shape (rows, D).
         rows: The rows.
         known: Known in advance of the K steps after each observed row, (rows, K, F).
         stretch: Of the target; None where there is no step.
@@ -44,6 +47,7 @@ class _Reading:
     """
 
     x: NDArray[Any]
+    now: NDArray[Any]
     rows: Rows
     known: NDArray[Any]
     stretch: Stretch | None
@@ -52,7 +56,7 @@ class _Reading:
     @property
     def last(self) -> NDArray[np.int64]:
         """Each row's step within x."""
-        return np.array(self.rows.last)
+        return np.minimum(self.rows.last, len(self.x) - 1)
 
 
 class ForecastStream:
@@ -66,13 +70,20 @@ class ForecastStream:
         document = model.document
         part = document["parts"]["network"]
         settings = document["settings"]
-        weights = _below("network.", model.weights)
-        self.stepper = NetworkStepper(model.wiring, _below("network.", weights))
-        self._head = HorizonWeights.from_names(_below("head.", weights))
+        members = [_below(f"network.{n}.", model.weights) for n in range(part["members"])]
+        self.stepper = EnsembleStepper(
+            [NetworkStepper(model.wiring, _below("network.", own)) for own in members]
+        )
+        self._heads = [HorizonWeights.from_names(_below("head.", own)) for own in members]
+        self._window = part["window"] and Window(**part["window"])
         self._horizon: int = part["horizon"]
         self._seasons = tuple(document["seasons"])
         self._levels = tuple(document["levels"])
         self._wanted = tuple(sorted(set(settings["levels"])))
+        lower = [(100 - level) / 200 for level in reversed(self._levels)]
+        self._distribution = Distribution(
+            part["distribution"], (*lower, 0.5, *(1 - q for q in reversed(lower)))
+        )
         self._factors = np.array(part["factors"], np.float64)
         self._scaler = CovariateScaler(
             np.array(document["scaler"]["mean"], np.float64),
@@ -94,7 +105,7 @@ class ForecastStream:
         )
         self._known_size = len(self._calendar) + self._sizes[1]
         self._rows = RowReader(self._events, self._frequency, self._horizon)
-        if part["window"] or not self._consistent():
+        if not self._consistent():
             raise ModelFileError("the model file is damaged: its parts do not fit together")
         self._nothing = ForecastMemory(
             start=None,
@@ -105,12 +116,16 @@ class ForecastStream:
             known=np.full((self._horizon, self._sizes[1]), np.nan),
             origin=0,
             quantiles=np.zeros((self._horizon, 2 * len(self._levels) + 1)),
+            window=np.zeros(0),
         )
 
     def _consistent(self) -> bool:
         past, _, static = self._sizes
         wiring, seasons, levels = self.stepper.wiring, self._seasons, self._levels
-        numbers = (self._horizon, *seasons, *levels, *self._wanted)
+        window = self._window
+        segment = window.segment if window else 0
+        lengths = (window.length, window.segment) if window else (1, 1)
+        numbers = (self._horizon, *seasons, *levels, *self._wanted, *lengths)
         texts = [self._columns.time, self._columns.target, *self._columns.covariates]
         texts += chain.from_iterable(self._events.categories.values())
         return (
@@ -123,14 +138,19 @@ class ForecastStream:
             and set(self._wanted) <= set(levels)
             and self._scaler.mean.shape == self._scaler.deviation.shape == (sum(self._sizes),)
             and self._factors.shape == (self._horizon, len(levels))
-            and wiring.input_size == 3 + 2 * len(seasons) + past + static + self._known_size
-            and self._head.code.dtype == self.stepper.dtype
-            and self._head.fits(
-                wiring.output_size,
-                self._horizon,
-                self._known_size,
-                2 + 3 * len(seasons),
-                2 * len(levels) + 1,
+            and lengths[0] % lengths[1] == 0
+            and wiring.input_size
+            == segment + 3 + 2 * len(seasons) + past + static + self._known_size
+            and all(
+                head.code.dtype == self.stepper.dtype
+                and head.fits(
+                    wiring.output_size,
+                    self._horizon,
+                    self._known_size,
+                    2 + 3 * len(seasons),
+                    self._distribution.size,
+                )
+                for head in self._heads
             )
         )
 
@@ -147,8 +167,8 @@ class ForecastStream:
         rows = self._rows.read(memory, events)
         dtype, steps = self.stepper.dtype, len(rows.y)
         if rows.start is None or not steps:
-            x = np.empty((0, self.stepper.wiring.input_size), dtype)
-            return _Reading(x, rows, np.empty(0), None, memory)
+            nothing = np.empty((0, self.stepper.wiring.input_size), dtype)
+            return _Reading(nothing, nothing, rows, np.empty(0), None, memory)
         upcoming = memory.past.steps + 1 + np.arange(steps + self._horizon)
         stamps = self._rows.stamps(rows.start, upcoming, rows.on_end)
         calendar = calendar_features(stamps, self._freq)[1][:, self._calendar]
@@ -171,7 +191,10 @@ class ForecastStream:
                 known[index, :, len(self._calendar) :] = self._scale(given, past)
         if not all(np.isfinite(part).all() for part in (x, known, stretch.level, stretch.scale)):
             raise DataError("a number is so large that differences overflow; correct it")
-        return _Reading(x, rows, known, stretch, memory)
+        now = x[np.array(rows.last)[rows.observed]]
+        if self._window:
+            x = np.empty((0, self.stepper.wiring.input_size), dtype)
+        return _Reading(x, now, rows, known, stretch, memory)
 
     def _scale(self, rows: Floats, first: int) -> Floats:
         """Covariates standardised; the first of them is so manieth of all."""
@@ -201,7 +224,7 @@ class ForecastStream:
             return [np.empty((0, 0, 0))] * len(readings)
         stretches = [reading.stretch for reading, _ in live if reading.stretch is not None]
         owner = np.repeat(np.arange(len(live)), [count for count in counts if count])
-        steps = [reading.last[reading.rows.observed] for reading, _ in live]
+        steps = [np.array(reading.rows.last)[reading.rows.observed] for reading, _ in live]
         before = [reading.memory.past for reading, _ in live]
         first: NDArray[np.int64] = np.array([past.steps for past in before])
         last, level, scale = (
@@ -216,8 +239,9 @@ class ForecastStream:
             earliest = first - np.array(remembered)
             return Lookup(np.concatenate(values), (begins - earliest)[owner], earliest[owner])
 
+        t = first[owner] + np.concatenate(steps)
         candidates = plain_forecasts(
-            first[owner] + np.concatenate(steps),
+            t,
             self._horizon,
             self._seasons,
             last,
@@ -230,15 +254,29 @@ class ForecastStream:
             ],
         )
         with np.errstate(all="ignore"):
-            scaled = horizon_quantiles(
-                self._head,
-                np.concatenate([output[reading.rows.observed] for reading, output in live]),
-                candidates.astype(self.stepper.dtype),
-                np.concatenate([reading.known for reading, _ in live]),
-            )
-            ascending = np.sort(scaled, axis=-1)
-            relative = calibrate(ascending, self._factors)
-            quantiles = level[:, None, None] + scale[:, None, None] * relative
+            if self._window:
+                held = [reading.memory.window for reading, _ in live]
+                recent = [
+                    np.concatenate([values, stretch.last])
+                    for values, stretch in zip(held, stretches, strict=True)
+                ]
+                latest = lookup(recent, [len(values) for values in held])
+                now = np.concatenate([reading.now for reading, _ in live])
+                seen = self._window.inputs(t, latest, level, scale, now).astype(self.stepper.dtype)
+                hidden = self.stepper.scan(seen, self.stepper.zero_state(len(seen)))[0][:, -1]
+            else:
+                hidden = np.concatenate([output[reading.rows.observed] for reading, output in live])
+            candidates = candidates.astype(self.stepper.dtype)
+            known = np.concatenate([reading.known for reading, _ in live])
+            level, scale = level[:, None, None], scale[:, None, None]
+            scaled = []
+            for head, own in zip(
+                self._heads, np.split(hidden, len(self._heads), axis=1), strict=True
+            ):
+                numbers = horizon_numbers(head, own, candidates, known, self._distribution.moved)
+                scaled.append(self._distribution.quantiles(numbers, level, scale))
+            whole = self._distribution.counts
+            quantiles = in_units(average(scaled), self._factors, level, scale, whole=whole)
         return np.split(quantiles, np.cumsum(counts)[:-1])
 
     def _answers(
@@ -264,7 +302,11 @@ class ForecastStream:
             known=rows.known,
             origin=origin,
             quantiles=latest.copy(),
+            window=memory.window,
         )
+        if self._window and reading.stretch is not None:
+            recent = np.concatenate([memory.window, reading.stretch.last])
+            after = dataclasses.replace(after, window=recent[-self._window.length :].copy())
         return after, answers
 
     def _answer(
@@ -296,7 +338,8 @@ class ForecastStream:
         Raises:
             StateError: if the bytes are no memory of this model.
         """
-        return self._nothing.from_bytes(data, self._seasons)
+        length = self._window.length if self._window else 0
+        return self._nothing.from_bytes(data, self._seasons, length)
 
     def describe(self) -> dict[str, Any]:
         """JSON schemas of an event and an answer."""

@@ -45,6 +45,8 @@ class ForecastMemory:
         known: What was given in advance of the next K steps, (K, F), NaN where it was not.
         origin: The last observed step.
         quantiles: The forecast from there, (K, Q).
+        window: Latest observed value at each of the last steps, as many as a network sees that
+            starts afresh at every forecast.
     """
 
     start: int | None
@@ -55,6 +57,7 @@ class ForecastMemory:
     known: Floats
     origin: int
     quantiles: Floats
+    window: Floats
 
     def to_bytes(self) -> bytes:
         """Whole numbers, then all others; `from_bytes` knows how many of each there are."""
@@ -62,14 +65,20 @@ class ForecastMemory:
         whole = [self.start is not None, self.start or 0, self.on_day, self.on_end]
         sums = np.array([past.first, past.last, past.moved, past.seasonal, past.spread])
         parts = (sums, past.y, past.level, *past.filled, self.static, self.known, self.quantiles)
+        parts = (*parts, self.window)
         joined = np.concatenate([part.reshape(-1) for part in parts])
         return (
             np.array([*whole, past.steps, self.origin], "<i8").tobytes()
             + joined.astype("<f8").tobytes()
         )
 
-    def from_bytes(self, data: bytes, seasons: Sequence[int]) -> ForecastMemory:
+    def from_bytes(self, data: bytes, seasons: Sequence[int], window: int) -> ForecastMemory:
         """Read what `to_bytes` wrote; this memory, an empty one, tells the sizes.
+
+        Args:
+            data: The bytes.
+            seasons: Season lengths in steps.
+            window: The most steps of the window.
 
         Raises:
             StateError: if it is no memory of this model.
@@ -82,13 +91,13 @@ class ForecastMemory:
         if not flags or abs(start) >= _FARTHEST or not 0 <= origin <= max(steps - 1, 0):
             raise StateError(_DAMAGED)
         sizes = (5, *Past.sizes(steps, seasons), self.static.size, self.known.size)
-        ends = np.cumsum([*sizes, self.quantiles.size]).tolist()
+        ends = np.cumsum([*sizes, self.quantiles.size, min(steps, window)]).tolist()
         if steps >= _FARTHEST or len(data) != 8 * (6 + ends[-1]):
             raise StateError(_DAMAGED)
         numbers = np.frombuffer(data[6 * 8 :], "<f8").astype(np.float64)
-        sums, y, level, *filled, static, known, quantiles = np.split(numbers, ends[:-1])
+        sums, y, level, *filled, static, known, quantiles, latest = np.split(numbers, ends[:-1])
         first, last, moved, seasonal, spread = sums.tolist()
-        if not all(np.isfinite(part).all() for part in (sums, level, *filled, quantiles)):
+        if not all(np.isfinite(part).all() for part in (sums, level, *filled, quantiles, latest)):
             raise StateError(_DAMAGED)
         if np.isinf(y).any() or np.isinf(static).any() or np.isinf(known).any():
             raise StateError(_DAMAGED)
@@ -101,6 +110,7 @@ class ForecastMemory:
             known=known.reshape(self.known.shape),
             origin=origin,
             quantiles=quantiles.reshape(self.quantiles.shape),
+            window=latest,
         )
 
 

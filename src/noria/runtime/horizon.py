@@ -1,16 +1,17 @@
-"""A whole horizon of quantiles from a network's output, without torch.
+"""A whole horizon of forecasts from a network's output, without torch.
 
 The arithmetic of `noria.modules.horizon.HorizonHead` where nothing is trained. Every forecast has
 the same bits, alone or among others: the products are the native core's, and the rest goes number
 by number.
 
-Letters: R forecasts, H hidden, K horizon, C candidates, F known in advance, Q quantiles.
+Letters: R forecasts, H hidden, K horizon, C candidates, F known in advance, Q quantiles, P numbers
+of a step, which `noria.runtime.distribution` turns into quantiles.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from noria import kernels
 
-__all__ = ["HorizonWeights", "calibrate", "horizon_quantiles"]
+__all__ = ["HorizonWeights", "average", "calibrate", "horizon_numbers", "in_units"]
 
 Array = NDArray[Any]
 
@@ -31,13 +32,15 @@ class HorizonWeights:
         context: (N, H) and (N,), from the network's output to a few numbers.
         code: A code of each horizon step, (K, E).
         first: (W, N + E + F + C) and (W,).
-        second: (C + Q, W) and (C + Q,).
+        second: (C + P, W) and (C + P,).
+        direct: (K, H) and (K,), from the network's output to a shift of each step; None for none.
     """
 
     context: tuple[Array, Array]
     code: Array
     first: tuple[Array, Array]
     second: tuple[Array, Array]
+    direct: tuple[Array, Array] | None = None
 
     @classmethod
     def from_names(cls, weights: Mapping[str, Array]) -> Self:
@@ -50,11 +53,13 @@ class HorizonWeights:
         def pair(name: str) -> tuple[Array, Array]:
             return weights[f"{name}.weight"], weights[f"{name}.bias"]
 
-        return cls(pair("context"), weights["code"], pair("local.0"), pair("local.2"))
+        direct = pair("direct") if "direct.weight" in weights else None
+        return cls(pair("context"), weights["code"], pair("local.0"), pair("local.2"), direct)
 
-    def fits(self, hidden: int, horizon: int, known: int, candidates: int, quantiles: int) -> bool:
-        """Whether the shapes are those of H, K, F, C and Q, and all types one."""
-        arrays = (*self.context, self.code, *self.first, *self.second)
+    def fits(self, hidden: int, horizon: int, known: int, candidates: int, numbers: int) -> bool:
+        """Whether the shapes are those of H, K, F, C and P, and all types one."""
+        direct = self.direct or ()
+        arrays = (*self.context, self.code, *self.first, *self.second, *direct)
         if self.code.ndim != 2 or len({array.dtype for array in arrays}) > 1:
             return False
         width, context = len(self.first[1]), len(self.context[1])
@@ -65,26 +70,28 @@ class HorizonWeights:
             (horizon, self.code.shape[1]),
             (width, seen),
             (width,),
-            (candidates + quantiles, width),
-            (candidates + quantiles,),
+            (candidates + numbers, width),
+            (candidates + numbers,),
+            *([(horizon, hidden), (horizon,)] if direct else []),
         ]
 
 
-def horizon_quantiles(
-    weights: HorizonWeights, hidden: Array, candidates: Array, known: Array
+def horizon_numbers(
+    weights: HorizonWeights, hidden: Array, candidates: Array, known: Array, moved: int
 ) -> Array:
     """Forecast.
 
-        q_j(k) = Σ_c softmax(w(k))_c · candidate_c(k) + δ_j(k)
+        n_j(k) = Σ_c softmax(w(k))_c · candidate_c(k) + s(k) + δ_j(k),  δ_j(k) alone for j ≥ moved
 
     Args:
         weights: Of the head, float32 or float64; all arrays have their type.
         hidden: The network's output at the last known step, shape (R, H).
         candidates: Plain forecasts, in units of the scale, relative to the level, (R, K, C).
         known: Known in advance, shape (R, K, F).
+        moved: How many of the numbers the candidates are added to.
 
     Returns:
-        Quantiles in the candidates' units, shape (R, K, Q); they may cross.
+        Shape (R, K, P); quantiles may cross.
     """
     count, horizon, size = candidates.shape
     context = kernels.linear(hidden, *weights.context)
@@ -104,8 +111,41 @@ def horizon_quantiles(
         share = np.exp(out[..., index] - top)
         total += share
         mixed += share * candidates[..., index]
-    quantiles: Array = (mixed / total)[..., None] + out[..., size:]
-    return quantiles
+    numbers: Array = out[..., size:]
+    place = mixed / total
+    if weights.direct:
+        place = place + kernels.linear(hidden, *weights.direct)
+    numbers[..., :moved] += place[..., None]
+    return numbers
+
+
+def average(members: Sequence[Array]) -> Array:
+    """The mean of the members' quantiles, number by number."""
+    total = members[0]
+    for more in members[1:]:
+        total = total + more
+    return total / len(members) if len(members) > 1 else total
+
+
+def in_units(
+    quantiles: Array,
+    factors: NDArray[np.float64],
+    level: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    *,
+    whole: bool,
+) -> NDArray[np.float64]:
+    """Calibrated quantiles in the series' units.
+
+    Args:
+        quantiles: Ascending, in units of the scale, relative to the level, shape (R, K, Q).
+        factors: See `calibrate`.
+        level: Shape (R, 1, 1).
+        scale: Likewise.
+        whole: Only whole numbers can come.
+    """
+    found = level + scale * calibrate(quantiles, factors)
+    return np.rint(found) if whole else found
 
 
 def calibrate(quantiles: Array, factors: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,7 +14,14 @@ from noria.errors import ModelFileError, UsageError
 from noria.runtime.stepper import NetworkState, NetworkStepper
 from noria.wiring import Layer, Wiring
 
-__all__ = ["LanguageStepper", "RunningText", "Sampling", "generate"]
+__all__ = [
+    "LanguageOutput",
+    "LanguageStepper",
+    "RunningText",
+    "Sampling",
+    "generate",
+    "log_softmax",
+]
 
 Array = NDArray[Any]
 
@@ -120,12 +127,35 @@ class _AdaptiveSoftmax:
 
     def __call__(self, hidden: Array) -> Array:
         """Log-probabilities (B, V) of h (B, H)."""
-        head = _log_softmax(kernels.linear(hidden, self._head, None))
+        head = log_softmax(kernels.linear(hidden, self._head, None))
         parts = [head[:, : self._shortlist]]
         for number, (down, up) in enumerate(self._tails):
-            inside = _log_softmax(kernels.linear(kernels.linear(hidden, down, None), up, None))
+            inside = log_softmax(kernels.linear(kernels.linear(hidden, down, None), up, None))
             parts.append(head[:, self._shortlist + number, None] + inside)
         return np.concatenate(parts, axis=1)
+
+
+class LanguageOutput:
+    """What comes next, from the last layer's h.
+
+    Args:
+        plan: `noria.modules.language.LanguagePlan` as plain JSON values.
+        weights: Arrays by name.
+    """
+
+    def __init__(self, plan: Mapping[str, Any], weights: Mapping[str, Array]) -> None:
+        self._adaptive: _AdaptiveSoftmax | None = None
+        if plan["cutoffs"]:
+            self._adaptive = _AdaptiveSoftmax(plan["cutoffs"], weights)
+            return
+        name = "embedding.weight" if plan["tied"] else "output.weight"
+        self._linear = np.ascontiguousarray(weights[name]), weights["output.bias"]
+
+    def __call__(self, hidden: Array) -> Array:
+        """Unnormalised log-probabilities (B, V) of h (B, H)."""
+        if self._adaptive is not None:
+            return self._adaptive(hidden)
+        return kernels.linear(hidden, *self._linear)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,7 +226,7 @@ class Sampling:
     def _penalised(self, logits: Array, recent: Array) -> Array:
         rows, columns = np.nonzero(recent >= 0)
         tokens = recent[rows, columns]
-        log_probabilities = _log_softmax(logits)
+        log_probabilities = log_softmax(logits)
         changed = log_probabilities.copy()
         changed[rows, tokens] = log_probabilities[rows, tokens] * self.repetition_penalty
         return changed
@@ -254,6 +284,7 @@ def _with_output(wiring: Wiring, width: int) -> Wiring:
     return dataclasses.replace(wiring, layers=(*wiring.layers, layer), has_output=True)
 
 
-def _log_softmax(x: Array) -> Array:
+def log_softmax(x: Array) -> Array:
+    """Log-probabilities of unnormalised ones, shape (B, V)."""
     shifted = x - x.max(axis=1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))

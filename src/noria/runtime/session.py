@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from noria.errors import DataError, ModelFileError, NoriaError, StateError, UsageError
 from noria.runtime.detect import DetectStream
 from noria.runtime.forecast import ForecastStream
+from noria.runtime.language_stream import LanguageStream
 from noria.runtime.model_file import ModelFile, read_model
 from noria.runtime.plain import PlainStream
 from noria.runtime.state_bytes import seal, unseal
-from noria.runtime.stepper import NetworkState, NetworkStepper
+from noria.runtime.stepper import EnsembleStepper, NetworkState, NetworkStepper
 
 __all__ = ["Outcome", "Session", "StreamState", "StreamTask"]
 
@@ -38,6 +39,7 @@ _TASKS: dict[str, type[StreamTask]] = {
     "network": PlainStream,
     "forecast": ForecastStream,
     "detect": DetectStream,
+    "language": LanguageStream,
 }
 
 
@@ -46,7 +48,8 @@ class Reading(Protocol):
 
     Attributes:
         x: Inputs, shape (T, I); an event may take several steps, or none.
-        last: Index of each event's last step, shape (E,); -1 where there is none yet.
+        last: Index of each event's last step, shape (E,), -1 where there is none yet; or of
+            whichever steps the task wants to see the outputs of.
     """
 
     @property
@@ -62,10 +65,12 @@ class StreamTask(Protocol):
     that nothing changes.
     """
 
-    stepper: NetworkStepper
-
     def __init__(self, model: ModelFile) -> None:
         """Open a model; raises ModelFileError where it is not what its task needs."""
+
+    @property
+    def stepper(self) -> NetworkStepper | EnsembleStepper:
+        """The network, or several side by side."""
 
     def start(self) -> Any:
         """The memory of a fresh stream."""
@@ -80,7 +85,7 @@ class StreamTask(Protocol):
 
         Args:
             readings: What `read` gave, a stream each.
-            outputs: The network's output after each event's last step, shape (E, O) each.
+            outputs: The network's output after the steps that `Reading.last` names, (E, O) each.
         """
 
     def memory_to_bytes(self, memory: Any) -> bytes:
@@ -327,7 +332,7 @@ class Session:
 
     def hidden(self, state: StreamState) -> dict[str, Array]:
         """What the network remembers, by layer and state, such as "layers.0.h": shape (H,)."""
-        layers = self.stepper.wiring.layers
+        layers = self.stepper.layers
         return {
             f"layers.{index}.{name}": array[0]
             for index, (layer, part) in enumerate(
@@ -353,7 +358,7 @@ class Session:
     def _unflatten(self, network: Array) -> NetworkState:
         """States side by side, shape (B, S), as the network takes them."""
         parts, first = [], 0
-        for layer in self.stepper.wiring.layers:
+        for layer in self.stepper.layers:
             own = []
             for _ in layer.states:
                 own.append(network[:, first : first + layer.hidden_size])

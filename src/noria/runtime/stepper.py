@@ -12,9 +12,9 @@ from noria import kernels
 from noria.errors import ModelFileError, UsageError
 from noria.kernels.scan import STATES
 from noria.shapes import expect_shape
-from noria.wiring import Edge, Wiring
+from noria.wiring import Edge, Layer, Wiring
 
-__all__ = ["NetworkState", "NetworkStepper", "check_weights"]
+__all__ = ["EnsembleStepper", "NetworkState", "NetworkStepper", "check_weights"]
 
 Array = NDArray[Any]
 
@@ -50,6 +50,11 @@ class NetworkStepper:
         self.wiring = wiring
         self.dtype: np.dtype[Any] = weights["layers.0.weight_ih"].dtype
         self._packed = kernels.pack_stack(_stack_layers(wiring, weights), int8=int8)
+
+    @property
+    def layers(self) -> Sequence[Layer]:
+        """All layers, in the order of their states."""
+        return self.wiring.layers
 
     def zero_state(self, batch_size: int) -> NetworkState:
         """The state before the first step, all zeros.
@@ -107,6 +112,46 @@ class NetworkStepper:
         """
         result = kernels.scan_stack_packed(self._packed, x, state, lengths)
         return result.y, result.state
+
+
+class EnsembleStepper:
+    """Networks of one wiring side by side on the same input.
+
+    Their states stand one after the other, their outputs too.
+
+    Args:
+        members: M of them.
+    """
+
+    def __init__(self, members: Sequence[NetworkStepper]) -> None:
+        self.members = tuple(members)
+        self.wiring = self.members[0].wiring
+        self.dtype = self.members[0].dtype
+
+    @property
+    def layers(self) -> Sequence[Layer]:
+        """Those of all members, in the order of their states."""
+        return self.wiring.layers * len(self.members)
+
+    def zero_state(self, batch_size: int) -> NetworkState:
+        """The state before the first step, all zeros.
+
+        Args:
+            batch_size: B.
+        """
+        return sum((member.zero_state(batch_size) for member in self.members), ())
+
+    def scan(
+        self, x: Array, state: NetworkState, lengths: ArrayLike | None = None
+    ) -> tuple[Array, NetworkState]:
+        """Scan a chunk; see `NetworkStepper.scan`. The output is (B, T, M · O)."""
+        depth = len(self.wiring.layers)
+        found = [
+            member.scan(x, state[depth * number : depth * (number + 1)], lengths)
+            for number, member in enumerate(self.members)
+        ]
+        outputs, states = zip(*found, strict=True)
+        return np.concatenate(outputs, axis=2), sum(states, ())
 
 
 def check_weights(wiring: Wiring, weights: Mapping[str, Array]) -> None:

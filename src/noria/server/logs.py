@@ -29,9 +29,15 @@ class _JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+def _worth_a_line(record: logging.LogRecord) -> bool:
+    """Not what a client alone is to blame for: it could fill the disk with it."""
+    return not record.getMessage().startswith(("Invalid UTF-8 sequence", "Invalid HTTP request"))
+
+
 def log_as_json() -> None:
     """Send all logs to standard error: Noria's from level info on, others from warning on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("noria").setLevel(logging.INFO)
+    logging.getLogger("uvicorn.error").addFilter(_worth_a_line)

@@ -167,7 +167,7 @@ class Run:
                     f"the event with seq {request.first} came before seq {expected}",
                     expected=expected,
                 )
-            elif request.last >= expected:
+            else:
                 events += request.events[expected - request.first :]
                 self._taking.append(request)
         return events
@@ -180,8 +180,9 @@ class Run:
 
     def refuse(self, error: Exception) -> None:
         """The model refused one of the events."""
-        if len(self._taking) == 1:
-            self.problems[id(self._taking[0])] = problem_from_error(error)
+        if self._one_by_one or len(self._taking) == 1:
+            # those before it repeat what was taken
+            self.problems[id(self._taking[-1])] = problem_from_error(error)
         else:
             self._one_by_one = True
             self._pending += reversed(self._taking)

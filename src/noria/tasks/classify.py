@@ -50,7 +50,7 @@ from noria.training.classifying import (
     train_classifier,
 )
 from noria.training.members import member_checkpoints
-from noria.training.sequences import class_weights, split_folds
+from noria.training.sequences import class_weights, split_folds, split_groups
 
 __all__ = ["SequenceClassifier"]
 
@@ -157,8 +157,10 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X: Any,
         y: Any = None,
         *,
+        groups: Any = None,
         test: Any = None,
         label: str = "label",
+        group: str | None = None,
         id: str = "unique_id",  # noqa: A002
         time: str = "ds",
         value: Sequence[str] = ("value",),
@@ -173,9 +175,13 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             X: An array (N, T, I) or (N, T), a list of arrays (T_i, I), the path of a .ts, CSV or
                 Parquet file, or a dataframe with a row for each case and time step.
             y: Labels, shape (N,); None where X has them.
+            groups: Who or what each case comes from, shape (N,): cases of one group, as the
+                windows of one recording or the recordings of one person, are never on both sides
+                of a validation. None where every case is of its own.
             test: Cases to compare on, none of which is trained on: as X, or a pair (X, y). None
                 compares by cross-validation.
             label: A table's column of labels, constant in a case.
+            group: Its column of groups, likewise, if it has one.
             id: Its column that tells the cases apart.
             time: Its column of timestamps or step numbers.
             value: Its columns that are the channels.
@@ -193,8 +199,8 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             UsageError: if the arguments cannot be meant.
         """
         self._check_arguments()
-        self.columns_ = CaseColumns(id, time, tuple(value), label)
-        cases = self._read(X, y, labelled=True)
+        self.columns_ = CaseColumns(id, time, tuple(value), label, group)
+        cases = self._read(X, y, groups, labelled=True)
         assert cases.labels is not None
         self.classes_, labels = np.unique(cases.labels, return_inverse=True)
         if len(self.classes_) < 2:
@@ -202,7 +208,7 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.scaler_ = SequenceScaler.fit(cases.sequences)
         self.channels_ = cases.channels
         held_apart = None if test is None else self._read_test(test)
-        folds = split_folds(labels, max(_FOLDS, self.members), self.seed)
+        folds = self._folds(cases, labels)
         for fold in range(self.members):
             if not (folds == fold).any():
                 raise DataError(
@@ -417,6 +423,19 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_shares(self, "augmentation", "label_smoothing")
         check_class_weight(self.class_weight)
 
+    def _folds(self, cases: LabelledSequences, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The fold that each case is dealt to, shape (N,)."""
+        folds = max(_FOLDS, self.members)
+        if cases.groups is None:
+            return split_folds(labels, folds, self.seed)
+        groups = len(np.unique(cases.groups))
+        if groups < max(2, self.members):
+            raise DataError(
+                f"{cases.name}: {groups} groups are too few for {self.members} members, each of"
+                " which leaves another one out"
+            )
+        return split_groups(labels, cases.groups, min(folds, groups), self.seed)
+
     def _recipe(self, cases: int) -> ClassifyRecipe:
         most = max(_FEWEST_STEPS, _EPOCHS * -(-cases // self.batch_size))
         return ClassifyRecipe.of(
@@ -429,12 +448,12 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _models(self) -> ClassModels:
         return ClassModels(self.network_, self.fnn_, self.plain_)
 
-    def _read(self, X: Any, y: Any, *, labelled: bool) -> LabelledSequences:
+    def _read(self, X: Any, y: Any, groups: Any = None, *, labelled: bool) -> LabelledSequences:
         if isinstance(X, str | os.PathLike) or hasattr(X, "columns"):
-            if y is not None:
+            if y is not None or groups is not None:
                 raise UsageError("y is given, but a file or dataframe brings its own labels")
             return read_cases(X, self.columns_, labelled=labelled)
-        cases = from_arrays(X, y)
+        cases = from_arrays(X, y, groups)
         if labelled and cases.labels is None:
             raise UsageError("y is missing: arrays bring no labels")
         return cases

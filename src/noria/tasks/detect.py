@@ -29,6 +29,7 @@ from noria.feedback import Feedback
 from noria.runtime import ModelFile, Session
 from noria.runtime.alarms import Alarms
 from noria.runtime.expectation import WARM_UP, Channels, Grid
+from noria.runtime.judge import Expectations, Judge
 from noria.tasks.estimator import (
     check_at_least_one,
     check_baselines,
@@ -46,21 +47,19 @@ from noria.training.detecting import (
     train_detector,
 )
 from noria.training.detection_rivals import BASELINES, plain_expectation
-from noria.training.detection_scores import DetectionComparison, Judged, judge, score
+from noria.training.detection_scores import DetectionComparison, Judged, judged, score
 from noria.training.loop import TrainingConfig
 
 __all__ = ["AnomalyDetector"]
 
 Floats = NDArray[np.float64]
-Expect = Callable[[Grid], tuple[Floats, Floats]]
+Expect = Callable[[Grid], Expectations]
 
 _RESULTS = ("score", "alarm", "channel")
 """Columns of the results besides the time."""
 
 _LEAST_EVENTS = 64
-_BLOCKS = 12
-_SHORTEST_BLOCK, _LONGEST_BLOCK = 8, 64
-_QUIET_BLOCKS = 6
+_QUIET = 256
 _RIVAL_WINDOW = 16
 _EXHIBITED = 600
 
@@ -74,8 +73,8 @@ class AnomalyDetector(BaseEstimator):  # type: ignore[misc]
         num_layers: Layers.
         feedback: Which neurons feed which; see `noria.wiring.Wiring.build`.
         false_alarm_rate: Share of normal events that may raise an alarm.
-        quiet: Events after an alarm within which only a higher score alarms again; None takes
-            half of the events learned from, at most 384.
+        quiet: Events after an alarm within which only a much rarer one of that channel alarms
+            again; None takes half of the events learned from, at most 256.
         context_length: Steps of a training stretch.
         dropout: Probability of dropping a neuron's output on its way up.
         recurrent_dropout: Probability of dropping it on its way back.
@@ -100,7 +99,7 @@ class AnomalyDetector(BaseEstimator):  # type: ignore[misc]
         history_: The course of the training.
 
     >>> AnomalyDetector(hidden_size=16).get_params()["false_alarm_rate"]
-    0.0005
+    0.001
     """
 
     def __init__(
@@ -110,16 +109,16 @@ class AnomalyDetector(BaseEstimator):  # type: ignore[misc]
         hidden_size: int = 32,
         num_layers: int = 1,
         feedback: Feedback = "direct+lateral",
-        false_alarm_rate: float = 5e-4,
+        false_alarm_rate: float = 1e-3,
         quiet: int | None = None,
         context_length: int = 128,
         dropout: float = 0.1,
         recurrent_dropout: float = 0.0,
         batch_size: int = 16,
-        steps: int = 600,
-        learning_rate: float = 4e-3,
+        steps: int = 400,
+        learning_rate: float = 2e-3,
         weight_decay: float = 1e-2,
-        patience: int = 40,
+        patience: int = 8,
         validation_share: float = 0.15,
         test_share: float = 0.1,
         baselines: Sequence[str] = BASELINES,
@@ -192,7 +191,7 @@ class AnomalyDetector(BaseEstimator):  # type: ignore[misc]
         self.time_, self.dates_ = time, table.times.dtype.kind == "M"
         self.channels_ = Channels.fit(learned.names, learned.times, learned.values)
         self.alarms_ = self._make_alarms(len(learned))
-        self.threshold_ = self.alarms_.threshold(self.false_alarm_rate)
+        self.threshold_ = self.alarms_.threshold
         self.trained_on_: dict[str, Any] = {
             "events": len(table),
             "learned_from": len(learned),
@@ -230,7 +229,7 @@ class AnomalyDetector(BaseEstimator):  # type: ignore[misc]
                 log_dir=log_dir and log_dir / "fnn",
             )
         self.normal_ = {
-            name: self.alarms_.learn(_standardised(grid, *expect(grid))).to_numbers()
+            name: self._judge(name).learn(expect(grid)).to_numbers()
             for name, expect in self._models().items()
         }
         self.comparison_: DetectionComparison | None = None
@@ -302,6 +301,17 @@ class AnomalyDetector(BaseEstimator):  # type: ignore[misc]
             found = read_windows(windows, table)
         return self._compare(table, found, 0)
 
+    def judged(self, data: Any) -> list[Judged]:
+        """What each model of the table says of every event, the network first.
+
+        Args:
+            data: As in `fit`.
+
+        Raises:
+            DataError: if the data is not what it should be.
+        """
+        return self._judged(self._read(data), 0)
+
     def save(self, path: Path | str) -> None:
         """Write the model file.
 
@@ -330,9 +340,9 @@ class AnomalyDetector(BaseEstimator):  # type: ignore[misc]
             self = cls(**document["settings"])
             detection = document["detection"]
             self.time_, self.dates_ = detection["time"], detection["dates"]
-            self.threshold_ = detection["threshold"]
             self.channels_ = Channels.from_dict(detection["channels"])
             self.alarms_ = Alarms.from_dict(detection["alarms"])
+            self.threshold_ = self.alarms_.threshold
             self.normal_ = {
                 name: np.array(numbers, dtype=np.float64)
                 for name, numbers in detection["normal"].items()
@@ -357,7 +367,6 @@ class AnomalyDetector(BaseEstimator):  # type: ignore[misc]
             "detection": {
                 "time": self.time_,
                 "dates": self.dates_,
-                "threshold": self.threshold_,
                 "channels": self.channels_.to_dict(),
                 "alarms": dataclasses.asdict(self.alarms_),
                 "normal": {name: numbers.tolist() for name, numbers in self.normal_.items()},
@@ -384,13 +393,14 @@ class AnomalyDetector(BaseEstimator):  # type: ignore[misc]
             raise UsageError(f"test_share is {self.test_share}: it must be from 0 to 0.5")
 
     def _make_alarms(self, events: int) -> Alarms:
-        block = min(max(events // _BLOCKS, _SHORTEST_BLOCK), _LONGEST_BLOCK)
-        if self.false_alarm_rate * block >= 1:
+        quiet = min(events // 2, _QUIET) if self.quiet is None else self.quiet
+        alarms = Alarms(self.false_alarm_rate, quiet)
+        if self.false_alarm_rate * alarms.block >= 1:
             raise UsageError(
-                f"false_alarm_rate is {self.false_alarm_rate}: with these events it must be below"
-                f" {1 / block:.4f}, one in {block}"
+                f"false_alarm_rate is {self.false_alarm_rate}: it must be below"
+                f" {1 / alarms.block}, one in {alarms.block}"
             )
-        return Alarms(block, _QUIET_BLOCKS * block if self.quiet is None else self.quiet)
+        return alarms
 
     def _recipe(self) -> DetectRecipe:
         return DetectRecipe(
@@ -444,28 +454,35 @@ class AnomalyDetector(BaseEstimator):  # type: ignore[misc]
         parts = {"network": self.network_, "fnn": self.fnn_}
         return {name: part for name, part in parts.items() if part is not None}
 
+    def _judge(self, name: str) -> Judge:
+        return Judge(self.alarms_, len(self.channels_.names), name in self._trained())
+
     def _judged(self, table: ChannelTable, first: int) -> list[Judged]:
-        """All models on the events from the first in question on."""
+        """What all models say of the events from one on."""
         grid = self._grid(table)
-        judged = []
+        said = []
         for name, expect in self._models().items():
             started = clock.monotonic()
-            middle, spread = expect(grid)
-            errors = (grid.scaled[grid.own] - middle)[first:]
-            normal = self.alarms_.state(self.normal_[name], len(self.channels_.names))
-            scores, fresh = judge(self.alarms_, normal, errors / spread[first:])
+            events = expect(grid).since(first)
             part = self._trained().get(name)
-            seconds = clock.monotonic() - started + (part.history.seconds if part else 0.0)
-            count = part.parameter_count if part else None
-            judged.append(Judged(name, scores, fresh, errors, count, seconds))
-        return judged
+            judge = self._judge(name)
+            said.append(
+                judged(
+                    name,
+                    judge,
+                    judge.state(self.normal_[name]),
+                    events,
+                    part.parameter_count if part else None,
+                    clock.monotonic() - started + (part.history.seconds if part else 0.0),
+                )
+            )
+        return said
 
     def _compare(
         self, table: ChannelTable, windows: Sequence[tuple[int, int]] | None, first: int
     ) -> DetectionComparison:
-        judged = self._judged(table, first)
         return DetectionComparison(
-            tuple(score(part, self.threshold_, windows) for part in judged),
+            tuple(score(said, self.threshold_, windows) for said in self._judged(table, first)),
             len(table) - first,
             None if windows is None else len(windows),
         )
@@ -473,12 +490,14 @@ class AnomalyDetector(BaseEstimator):  # type: ignore[misc]
     def _exhibit(self, table: ChannelTable) -> dict[str, Any]:
         """The last events with what was expected of them, as JSON values for the report."""
         grid = self._grid(table)
-        middle, spread = self.network_.expect(grid, self.channels_)
-        normal = self.alarms_.state(self.normal_["network"], len(self.channels_.names))
-        errors = (grid.scaled[grid.own] - middle) / spread
-        scores, fresh = judge(self.alarms_, normal, errors)
+        events = self.network_.expect(grid, self.channels_)
+        judge = self._judge("network")
+        said = judged("network", judge, judge.state(self.normal_["network"]), events, None, 0.0)
         last = slice(-min(_EXHIBITED, len(table) - WARM_UP), None)
-        bounds = [self.channels_.unscaled(middle[last] + k * spread[last]) for k in (-2, 0, 2)]
+        middle = (events.actual - said.errors)[last]
+        middle = np.where(np.isnan(middle), events.middle[last], middle)
+        spread = events.spread[last]
+        bounds = [self.channels_.unscaled(middle + k * spread) for k in (-2, 0, 2)]
         lower, expected, upper = (bound.T.tolist() for bound in bounds)
         values = table.values[last].T.tolist()
         return {
@@ -487,11 +506,6 @@ class AnomalyDetector(BaseEstimator):  # type: ignore[misc]
             "expected": expected,
             "lower": lower,
             "upper": upper,
-            "score": scores[last].tolist(),
-            "alarm": (fresh & (scores >= self.threshold_))[last].tolist(),
+            "score": said.scores[last].tolist(),
+            "alarm": (said.onsets() >= self.threshold_)[last].tolist(),
         }
-
-
-def _standardised(grid: Grid, middle: Floats, spread: Floats) -> Floats:
-    """Errors in units of how exact the expectation was, shape (E, C)."""
-    return (grid.scaled[grid.own] - middle) / spread

@@ -1,10 +1,11 @@
 """Forecasting: what comes next in a series, and how sure that is.
 
 Features: every step's distance from a moving level and from a season before, in units of the
-series' running seasonal error; calendar; covariates. Network: any wiring, one global model for
-all series. Head: a whole horizon of quantiles, a learned mixture of plain forecasts plus what
-they leave out. Loss: pinball. Intervals: conformal. Rivals: a feed-forward network of as many
-weights on a fixed window, the seasonal naive forecast, AutoETS.
+series' running seasonal error; calendar; covariates; or the last window in segments. Network: any
+wiring, one global model for all series, or several that are averaged. Head: a whole horizon of
+quantiles or of another distribution, a learned mixture of plain forecasts plus what they leave
+out. Loss: pinball or likelihood. Intervals: conformal. Rivals: a feed-forward network of as many
+weights on a fixed window, the seasonal naive forecast, AutoETS, AutoARIMA.
 """
 
 from __future__ import annotations
@@ -18,42 +19,41 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 
-from noria.cells import make_cell
 from noria.errors import DataError, UsageError
 from noria.features.frames import frame_like
 from noria.features.panel import CovariateScaler, Panel, calendar_cycles
+from noria.features.running import Window
 from noria.features.series import Columns, SeriesTable, season_lengths
 from noria.features.table import read_table
 from noria.feedback import Feedback
 from noria.tasks.estimator import (
-    check_at_least_one,
-    check_baselines,
     check_fitted,
-    check_training,
     reading,
     settings,
     write_parts,
 )
-from noria.training.comparison import Comparison
-from noria.training.forecasting import (
-    Recipe,
-    TrainedForecaster,
-    feed_forward_rival,
-    train_forecaster,
+from noria.tasks.forecast_settings import (
+    check_settings,
+    recipe_of,
+    require_counts,
+    search_settings,
+    sizes,
+    wiring_of,
 )
-from noria.training.loop import TrainingConfig
+from noria.training.comparison import Comparison
+from noria.training.forecasting import TrainedForecaster, feed_forward_rival, train_forecaster
 from noria.training.rivals import BASELINES, compare, exhibit
 from noria.training.split import split_series
+from noria.training.trained import TrainingRun, checkpoint_of
 from noria.training.windows import Origins
-from noria.wiring import Wiring
 
 __all__ = ["Forecaster"]
 
 _RESULTS = ("cutoff", "y", "forecast")
 """Columns of the results besides the id and the time."""
 
-_FORKS = 16
-"""Forecasts made from each piece of a training stretch."""
+_REFIT_RATE = 0.25
+"""The learning rate of a training that goes on, as a share of the first one's."""
 
 
 class Forecaster(BaseEstimator):  # type: ignore[misc]
@@ -62,12 +62,20 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     Args:
         horizon: Steps forecast at once; prediction may ask for more.
         cell: "lstm", "gru", "rnn_tanh" or "rnn_relu".
-        hidden_size: Neurons of a layer.
+        hidden_size: Neurons of a layer; None takes 64, and 32 for less than 2,000 steps to train
+            on; twice as many with segments.
         num_layers: Layers.
         feedback: Which neurons feed which; see `noria.wiring.Wiring.build`.
         levels: Levels of the intervals, in %.
         seasons: Season lengths in steps; None takes those natural to the data's frequency.
-        context_length: Steps of a training stretch; None takes twice the longest season.
+        context_length: Steps of a training stretch; None takes twice the longest season. With
+            segments, steps of the window; None takes four times the longest season.
+        segment_length: Steps that the network takes at once. It then starts afresh at every
+            forecast and sees the last window alone, relative to the level at its end. None for a
+            network that goes on from step to step and sees the whole past.
+        distribution: What is forecast of each step: "quantiles", "student_t" or, for counts,
+            "negative_binomial".
+        ensemble: Networks, alike but for their seed, whose forecasts are averaged.
         truncation_length: Steps of back-propagation; a longer stretch is trained piece by piece.
         dropout: Probability of dropping a neuron's output between layers.
         recurrent_dropout: Probability of dropping it on its way back.
@@ -80,7 +88,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             calibration; None takes a tenth of the data, between 1 and 10.
         test_windows: Horizons at the end of each series kept for the comparison; None likewise,
             0 for no comparison.
-        baselines: What to compare with: "fnn", "seasonal_naive", "auto_ets".
+        baselines: What to compare with: "fnn", "seasonal_naive", "auto_ets" and, where asked for,
+            "auto_arima", which is slow.
+        search: Other settings to try, each a training; those that validate best are taken. They
+            are of the cell, the sizes, the dropouts and the learning rate; 0 for none.
         checkpoint_every: Training steps between two checkpoints.
         seed: Of everything random.
 
@@ -88,6 +99,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         network_: The trained recurrent module with its calibration.
         fnn_: The feed-forward rival, or None.
         comparison_: The table on the held-out windows, or None.
+        chosen_: Settings that were found in the data or by the search.
         history_: The course of the training.
         seasons_, freq_, columns_: What was found in the data.
 
@@ -95,17 +107,24 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     'lstm'
     """
 
+    scaler_: CovariateScaler
+    network_: TrainedForecaster
+    fnn_: TrainedForecaster | None
+
     def __init__(
         self,
         horizon: int = 24,
         *,
         cell: str = "lstm",
-        hidden_size: int = 64,
+        hidden_size: int | None = None,
         num_layers: int = 1,
         feedback: Feedback = "direct+lateral",
         levels: Sequence[int] = (80, 95),
         seasons: Sequence[int] | None = None,
         context_length: int | None = None,
+        segment_length: int | None = None,
+        distribution: str = "quantiles",
+        ensemble: int = 1,
         truncation_length: int = 256,
         dropout: float = 0.2,
         recurrent_dropout: float = 0.2,
@@ -117,6 +136,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         validation_windows: int | None = None,
         test_windows: int | None = None,
         baselines: Sequence[str] = BASELINES,
+        search: int = 0,
         checkpoint_every: int = 100,
         seed: int = 0,
     ) -> None:
@@ -128,6 +148,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         self.levels = levels
         self.seasons = seasons
         self.context_length = context_length
+        self.segment_length = segment_length
+        self.distribution = distribution
+        self.ensemble = ensemble
         self.truncation_length = truncation_length
         self.dropout = dropout
         self.recurrent_dropout = recurrent_dropout
@@ -139,6 +162,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         self.validation_windows = validation_windows
         self.test_windows = test_windows
         self.baselines = baselines
+        self.search = search
         self.checkpoint_every = checkpoint_every
         self.seed = seed
 
@@ -184,75 +208,103 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             UsageError: if the arguments cannot be meant.
         """
         columns = Columns(time, target, id, tuple(past), tuple(future), tuple(static))
-        self._check_arguments()
+        check_settings(self)
         table = read_table(data, columns, freq=freq).from_first_observed()
-        return self._fit_table(table, checkpoint, resume, log_dir, progress)
+        return self._fit_table(table, TrainingRun("", checkpoint, resume, log_dir, progress))
 
-    def _fit_table(
+    def refit(
         self,
-        table: SeriesTable,
+        data: Any,
+        *,
         checkpoint: Path | None = None,
         resume: bool = False,
         log_dir: Path | None = None,
         progress: bool = False,
     ) -> Self:
+        """Train on from the weights so far, on newer or other data; calibrate and compare anew.
+
+        Columns, grid, seasons, scaling and sizes stay as they are, and so do settings that a
+        search found (`chosen_`); the learning rate is a quarter of that of `fit`.
+
+        Args:
+            data: As in `fit`, with the same columns.
+            checkpoint: As in `fit`, as are the others.
+            resume: Go on from the checkpoint, if there is one.
+            log_dir: Folder for TensorBoard's event files.
+            progress: Draw a bar on standard error where that is a terminal.
+
+        Returns:
+            This forecaster.
+
+        Raises:
+            DataError: if the data is not what it should be.
+            UsageError: if the forecaster is not fitted.
+        """
+        check_fitted(self)
+        check_settings(self)
+        table = self._read(data)
+        return self._fit_table(table, TrainingRun("", checkpoint, resume, log_dir, progress), True)
+
+    def _fit_table(
+        self, table: SeriesTable, run: TrainingRun | None = None, again: bool = False
+    ) -> Self:
         for name in (table.columns.id, table.columns.time):
             if name in _RESULTS:
                 raise UsageError(f"column {name!r} has the name of a result; rename it")
-        self.freq_ = table.freq
-        self.columns_ = table.columns
-        self.categories_ = table.categories
-        self.levels_ = tuple(sorted({int(level) for level in self.levels} | {50}))
-        self.seasons_ = self._find_seasons(table)
-        self.calendar_ = calendar_cycles(table)
+        if self.distribution == "negative_binomial":
+            require_counts(table)
+        if not again:
+            self.freq_ = table.freq
+            self.columns_ = table.columns
+            self.categories_ = table.categories
+            self.levels_ = tuple(sorted({int(level) for level in self.levels} | {50}))
+            self.seasons_ = self._find_seasons(table)
+            self.calendar_ = calendar_cycles(table)
         split = split_series(
             table, self.horizon, self.seasons_, self.validation_windows, self.test_windows
         )
         panel = Panel(
-            table, self.seasons_, int(self.horizon), self.calendar_, train_ends=split.train_ends
+            table,
+            self.seasons_,
+            int(self.horizon),
+            self.calendar_,
+            self.scaler_ if again else None,
+            train_ends=split.train_ends,
         )
         self.scaler_ = panel.scaler
-        context = self.context_length or min(max(2 * max(self.seasons_, default=32), 64), 1024)
-        self.context_length_ = int(min(context, split.train_ends.max()))
+        run = dataclasses.replace(run or TrainingRun(), trained_on=table.sha256())
+        if not again:
+            self.chosen_ = sizes(settings(self), panel, split)
+            if self.search:
+                self.chosen_ = search_settings(settings(self), self.levels_, panel, split, run)
         self.trained_on_: dict[str, Any] = {
             "series": len(table.series),
             "rows": table.n_rows,
             "training_rows": int(split.train_ends.sum()),
             "validation_windows": split.validation_windows,
             "test_windows": split.test_windows,
-            "data_sha256": table.sha256(),
+            "data_sha256": run.trained_on,
         }
-        recipe = self._recipe()
-        cells = [make_cell(self.cell, self.hidden_size)] * self.num_layers
+        given = self._settings()
+        old, old_fnn = (self.network_, self.fnn_) if again else (None, None)
+        if again:
+            given["learning_rate"] *= _REFIT_RATE
+        recipe = recipe_of(given, self.levels_)
+        wiring = old.wiring if old else wiring_of(given, panel)
         self.network_ = train_forecaster(
-            Wiring.build(panel.input_size, cells, self.feedback),
-            panel,
-            split,
-            recipe,
-            title="network",
-            trained_on=self.trained_on_["data_sha256"],
-            checkpoint=checkpoint,
-            resume=resume,
-            log_dir=log_dir,
-            progress=progress,
+            wiring, panel, split, recipe, run, title="network", start=old
         )
         self.history_ = self.network_.history
         self.fnn_ = None
         if "fnn" in self.baselines:
-            window = min(2 * min(self.seasons_, default=16), self.context_length_)
-            size = self.network_.module.parameter_count
+            length = min(2 * min(self.seasons_, default=16), recipe.context_length)
+            if recipe.window:
+                length = recipe.window.length
+            recipe = dataclasses.replace(recipe, window=Window(length, length))
+            size = self.network_.modules[0].parameter_count
+            rival = feed_forward_rival(panel, recipe, given["num_layers"], size)
             self.fnn_ = train_forecaster(
-                feed_forward_rival(panel, self.levels_, self.num_layers, window, size),
-                panel,
-                split,
-                recipe,
-                title="fnn",
-                window=window,
-                trained_on=self.trained_on_["data_sha256"],
-                checkpoint=checkpoint and self.checkpoints(checkpoint)[1],
-                resume=resume,
-                log_dir=log_dir and log_dir / "fnn",
-                progress=progress,
+                rival, panel, split, recipe, run, title="fnn", start=old_fnn
             )
         self.comparison_, self.exhibits_ = None, []
         origins = split.test_origins(self.horizon)
@@ -261,37 +313,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             self.exhibits_ = exhibit(panel, origins, self.network_)
         return self
 
-    def _recipe(self) -> Recipe:
-        given = settings(self)
-        loop = ("steps", "learning_rate", "weight_decay", "patience", "checkpoint_every", "seed")
-        kept = ("truncation_length", "batch_size", "dropout", "recurrent_dropout")
-        return Recipe(
-            levels=self.levels_,
-            context_length=self.context_length_,
-            forks=_FORKS,
-            **{name: given[name] for name in kept},
-            training=TrainingConfig(
-                **{name: given[name] for name in loop},
-                validate_every=max(1, min(100, given["steps"] // 10)),
-            ),
-        )
-
-    def _check_arguments(self) -> None:
-        check_at_least_one(
-            self,
-            *("horizon", "hidden_size", "num_layers", "batch_size", "steps", "truncation_length"),
-            *("patience", "checkpoint_every", "context_length", "validation_windows"),
-        )
-        check_training(self)
-        if self.test_windows is not None and self.test_windows < 0:
-            raise UsageError(f"test_windows is {self.test_windows}: it must be 0 or more")
-        for level in self.levels:
-            if not (0 < level < 100 and level == int(level)):
-                raise UsageError(f"level {level}: levels are whole percentages from 1 to 99")
-        for season in () if self.seasons is None else self.seasons:
-            if season < 2:
-                raise UsageError(f"season {season}: a season has at least 2 steps")
-        check_baselines(self.baselines, BASELINES)
+    def _settings(self) -> dict[str, Any]:
+        """The settings in force: those that were given, and over them those that were found."""
+        return {**settings(self), **self.chosen_}
 
     def _find_seasons(self, table: SeriesTable) -> tuple[int, ...]:
         if self.seasons is not None:
@@ -385,50 +409,54 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         Raises:
             DataError: if the data is not what it should be or too short.
         """
-        self._check_arguments()
+        check_settings(self)
         stride = self.horizon if stride is None else stride
         if windows < 1 or stride < 1:
             raise UsageError("windows and stride must be at least 1")
         freq = columns.pop("freq", None)
         table = read_table(data, Columns(**columns), freq=freq).from_first_observed()
         reach = self.horizon + (windows - 1) * stride
-        fitted: Forecaster | None = None
         parts: list[tuple[list[str], Any, Any, Any, Any]] = []
-        for number in range(windows):
-            left = reach - number * stride
-            if fitted is None or refit:
-                shorter = table.without_last(left)
-                fitted = clone(self).set_params(test_windows=0, baselines=())._fit_table(shorter)
+        lasts = [reach - number * stride for number in range(windows)]
+        for group in [[left] for left in lasts] if refit else [lasts]:
+            shorter = table.without_last(group[0])
+            fitted = clone(self).set_params(test_windows=0, baselines=())._fit_table(shorter)
             panel = fitted._panel(table)
-            t = panel.lengths - left - 1
-            origins = Origins(np.arange(len(t)), t, panel.lengths)
-            quantiles = fitted.network_.quantiles(panel, origins)
-            for index, series in enumerate(table.series):
-                stamps = table.timestamps(series, int(t[index]), self.horizon + 1)
+            count = len(table.series)
+            series = np.tile(np.arange(count), len(group))
+            t = panel.lengths[series] - np.repeat(group, count) - 1
+            quantiles = fitted.network_.quantiles(panel, Origins(series, t, panel.lengths[series]))
+            actual = panel.actual(series, t)
+            for index, (number, origin) in enumerate(zip(series.tolist(), t.tolist(), strict=True)):
+                own = table.series[number]
+                stamps = table.timestamps(own, origin, self.horizon + 1)
                 parts.append(
                     (
-                        [series.id] * self.horizon,
+                        [own.id] * self.horizon,
                         stamps[1:],
                         np.repeat(stamps[:1], self.horizon),
-                        panel.actual(origins.series, origins.t)[index],
+                        actual[index],
                         quantiles[index],
                     )
                 )
-        assert fitted is not None
-        ids, times, cutoffs, actual, values = zip(*parts, strict=True)
+        ids, times, cutoffs, values, forecasts = zip(*parts, strict=True)
         return fitted._frame(
             data,
             [name for part in ids for name in part],
             np.concatenate(times),
-            np.concatenate(values),
+            np.concatenate(forecasts),
             tuple(sorted(set(self.levels))),
             cutoff=np.concatenate(cutoffs),
-            y=np.concatenate(actual),
+            y=np.concatenate(values),
         )
 
     def checkpoints(self, checkpoint: Path) -> list[Path]:
         """The files that `fit` may have made for a checkpoint."""
-        return [checkpoint, checkpoint.with_name(checkpoint.name + "-fnn")]
+        return [
+            checkpoint_of(checkpoint, f"{title}-{number}" if number else title)
+            for title in ("network", "fnn")
+            for number in range(self.ensemble)
+        ]
 
     def save(self, path: Path | str) -> None:
         """Write the model file.
@@ -439,7 +467,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         check_fitted(self)
         document = {
             "task": "forecast",
-            "wiring": self.network_.module.network.wiring.to_dict(),
+            "wiring": self.network_.wiring.to_dict(),
             "settings": settings(self),
             "columns": dataclasses.asdict(self.columns_),
             "freq": self.freq_,
@@ -447,7 +475,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             "levels": self.levels_,
             "calendar": self.calendar_,
             "categories": self.categories_,
-            "context_length": self.context_length_,
+            "chosen": self.chosen_,
             "scaler": {
                 "mean": self.scaler_.mean.tolist(),
                 "deviation": self.scaler_.deviation.tolist(),
@@ -474,7 +502,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             self.levels_ = tuple(document["levels"])
             self.calendar_ = tuple(document["calendar"])
             self.categories_ = {k: tuple(v) for k, v in document["categories"].items()}
-            self.context_length_ = document["context_length"]
+            self.chosen_ = document["chosen"]
             scaler = document["scaler"]
             self.scaler_ = CovariateScaler(
                 np.array(scaler["mean"], dtype=float), np.array(scaler["deviation"], dtype=float)

@@ -305,6 +305,7 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
         Raises:
             UsageError: if the arguments cannot be meant.
         """
+        check_fitted(self)
         sampling = Sampling(temperature, top_k, top_p, repetition_penalty, seed)
         pieces = self._generator(self.network_.module).stream(
             prompt, sampling, length=length, condition=condition, samples=samples

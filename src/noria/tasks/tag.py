@@ -50,7 +50,7 @@ __all__ = ["SequenceTagger"]
 
 _DROPOUTS = ("dropout", "recurrent_dropout", "embedding_dropout", "word_dropout")
 _FOLDS = 10
-_FEWEST_STEPS, _EPOCHS = 300, 12
+_FEWEST_STEPS, _EPOCHS = 300, 9
 _WINDOW = 5
 _EXHIBITS, _LOOKED_AT, _LONGEST_SHOWN = 8, 200, 40
 
@@ -79,7 +79,7 @@ class SequenceTagger(BaseEstimator):  # type: ignore[misc]
         word_dropout: Probability of taking a word for an unknown one; its characters stay.
         members: Networks whose mean is the answer; each leaves another fold out, 10 or more.
         batch_size: Sentences in a batch.
-        steps: Training steps of a member at the most; None takes 12 rounds through the data, or 300
+        steps: Training steps of a member at the most; None takes 9 rounds through the data, or 300
             if that is more.
         learning_rate: Top of the schedule.
         weight_decay: Of AdamW.

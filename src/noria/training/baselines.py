@@ -21,11 +21,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Job = tuple[NDArray[np.float64], int, int, tuple[int, ...]]
+    Job = tuple[str, NDArray[np.float64], int, int, tuple[int, ...]]
 
-__all__ = ["PointAndIntervals", "auto_ets", "seasonal_naive"]
+__all__ = ["PointAndIntervals", "auto_arima", "auto_ets", "seasonal_naive"]
 
-_LONGEST_ETS_SEASON = 24
+_LONGEST_SEASON = {"AutoETS": 24, "AutoARIMA": 12}
+"""A longer one is removed by STL first: ETS has a parameter for its every step, and ARIMA's
+estimation takes minutes."""
+
+_LONGEST_HISTORY = 4096
+"""Steps that an automatic model is fitted to, the last ones: older ones cost time alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +131,8 @@ def auto_ets(
     non-seasonal ETS forecasts the rest, and the last season is added back, as R's `stlf` does. A
     history shorter than two seasons has no seasonal part.
 
+    Of a history longer than 4,096 steps the last ones are taken.
+
     A series on which this fails, or which is not finished in time, gets `seasonal_naive`.
 
     Args:
@@ -148,29 +155,76 @@ def auto_ets(
 
     Source: Hyndman et al. 2008, as in R's forecast package; STL: FPP3, 5.7.
     """
+    return _automatic("AutoETS", histories, horizon, season, levels, n_jobs, timeout_s)
+
+
+def auto_arima(
+    histories: Sequence[NDArray[np.float64]],
+    horizon: int,
+    season: int,
+    levels: Sequence[int] = (),
+    *,
+    n_jobs: int = 1,
+    timeout_s: float | None = None,
+) -> tuple[list[PointAndIntervals], int]:
+    """Forecast each series by the seasonal ARIMA model of the lowest AICc.
+
+    It is like `auto_ets` in all but the model and the longest season, which is 12 steps here.
+
+    Args:
+        histories: See `auto_ets`, as for the others.
+        horizon: How many steps to forecast, H.
+        season: Season length in steps.
+        levels: Levels of the intervals in percent, between 0 and 100.
+        n_jobs: How many processes.
+        timeout_s: After so many seconds no series is begun any more.
+
+    Returns:
+        Forecasts in the order of the histories, and how many of them are seasonal naive.
+
+    Raises:
+        DataError: if a history has no value.
+        UsageError: if horizon, season, a level or n_jobs is out of range.
+        MissingExtraError: if statsforecast is not installed.
+
+    Source: Hyndman & Khandakar 2008.
+    """
+    return _automatic("AutoARIMA", histories, horizon, season, levels, n_jobs, timeout_s)
+
+
+def _automatic(
+    model: str,
+    histories: Sequence[NDArray[np.float64]],
+    horizon: int,
+    season: int,
+    levels: Sequence[int],
+    n_jobs: int,
+    timeout_s: float | None,
+) -> tuple[list[PointAndIntervals], int]:
     try:
         import statsforecast.models  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingExtraError(
-            "the AutoETS baseline needs statsforecast: pip install 'noria[series]'"
+            f"the {model} baseline needs statsforecast: pip install 'noria[series]'"
         ) from error
     _check(horizon, season, levels)
     if n_jobs < 1:
         raise UsageError(f"n_jobs={n_jobs} must be at least 1")
     naive = [seasonal_naive(history, horizon, season, levels) for history in histories]
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    jobs = [(history, horizon, season, tuple(levels)) for history in histories]
+    jobs = [(model, history, horizon, season, tuple(levels)) for history in histories]
     if n_jobs == 1:
         found = [
-            _ets(*job) if deadline is None or time.monotonic() < deadline else None for job in jobs
+            _forecast(*job) if deadline is None or time.monotonic() < deadline else None
+            for job in jobs
         ]
     else:
-        found = _ets_in_processes(jobs, n_jobs, deadline)
+        found = _in_processes(jobs, n_jobs, deadline)
     forecasts = [ets or fallback for ets, fallback in zip(found, naive, strict=True)]
     return forecasts, found.count(None)
 
 
-def _ets_in_processes(
+def _in_processes(
     jobs: list[Job], n_jobs: int, deadline: float | None
 ) -> list[PointAndIntervals | None]:
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
@@ -180,7 +234,7 @@ def _ets_in_processes(
         with ProcessPoolExecutor(min(n_jobs, len(jobs) or 1), mp_context=context) as pool:
             futures: list[Future[PointAndIntervals | None]] = []
             with suppress(BrokenExecutor):
-                futures.extend(pool.submit(_ets, *job) for job in jobs)
+                futures.extend(pool.submit(_forecast, *job) for job in jobs)
             left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
             _, unfinished = wait(futures, left_s)
             for future in unfinished:
@@ -196,22 +250,25 @@ def _result(future: Future[PointAndIntervals | None]) -> PointAndIntervals | Non
         return None
 
 
-def _ets(
-    history: NDArray[np.float64], horizon: int, season: int, levels: tuple[int, ...]
+def _forecast(
+    name: str, history: NDArray[np.float64], horizon: int, season: int, levels: tuple[int, ...]
 ) -> PointAndIntervals | None:
     """Forecast one series, or give None if its model cannot be fitted."""
-    from statsforecast.models import MSTL, AutoETS
+    from statsforecast.models import MSTL, AutoARIMA, AutoETS
 
     observed = np.flatnonzero(~np.isnan(history))
     inside = np.arange(observed[0], observed[-1] + 1)
     y = np.interp(inside, observed, history[observed])
+    y = y[-_LONGEST_HISTORY:]
     late = len(history) - 1 - int(observed[-1])
+    kind = {"AutoETS": AutoETS, "AutoARIMA": AutoARIMA}[name]
     if season == 1 or len(y) < 2 * season:
-        model: AutoETS | MSTL = AutoETS(season_length=1)
-    elif season <= _LONGEST_ETS_SEASON:
-        model = AutoETS(season_length=season)
+        model = kind(season_length=1)
+    elif season <= _LONGEST_SEASON[name]:
+        model = kind(season_length=season)
     else:
-        model = MSTL(season_length=season, trend_forecaster=AutoETS(model="ZZN"))
+        rest = AutoETS(model="ZZN") if name == "AutoETS" else AutoARIMA(season_length=1)
+        model = MSTL(season_length=season, trend_forecaster=rest)
     try:
         with warnings.catch_warnings():
             # A warning is no failure, even where warnings are errors.

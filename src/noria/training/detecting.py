@@ -18,7 +18,8 @@ from noria.cells import RNN, Cell
 from noria.feedback import Feedback
 from noria.network import Network, NetworkState
 from noria.runtime import NetworkStepper
-from noria.runtime.expectation import LEAST_SPREAD, WARM_UP, Channels, Grid
+from noria.runtime.expectation import LEAST_SPREAD, WARM_UP, Channels, Grid, expectations
+from noria.runtime.judge import Expectations
 from noria.training.loop import History, TrainingConfig, random_generator, train
 from noria.training.progress import watching
 from noria.wiring import Wiring
@@ -77,24 +78,12 @@ class TrainedDetector:
         """Number of weights."""
         return self.wiring.parameter_count()
 
-    def expect(
-        self, grid: Grid, channels: Channels
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What was expected of each event, one step before it.
-
-        Returns:
-            Centre and spread of the scaled values, each (E, C); NaN for the warm-up.
-        """
+    def expect(self, grid: Grid, channels: Channels) -> Expectations:
+        """The events with what the network expected of each one step before it."""
         stepper = NetworkStepper(self.wiring, self.parameters)
         x = _inputs(grid, channels, self.window)[None]
         y, _ = stepper.scan(x, stepper.zero_state(1))
-        middle, spread = channels.expected(y[0])
-        before = grid.own - 1
-        cold = (grid.own < WARM_UP)[:, None]
-        return (
-            np.where(cold, np.nan, middle[before]),
-            np.where(cold, np.nan, spread[before]),
-        )
+        return expectations(grid, *channels.expected(y[0], grid.filled))
 
     def document(self) -> dict[str, Any]:
         """All but the weights, as plain JSON values."""
@@ -183,7 +172,7 @@ class _Objective:
         self._recipe = recipe
         self._window = window
         self._length = min(recipe.context_length, train_end - 1)
-        self._target = torch.tensor(grid.scaled[1:], dtype=torch.float32)
+        self._target = torch.tensor(channels.targets(grid), dtype=torch.float32)
         self._whole = torch.from_numpy(_inputs(grid, channels, window)[None, :-1])
 
     def batch(self, step: int) -> tuple[tuple[Tensor, Tensor], bool]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from noria.runtime.expectation import WARM_UP, Grid
+from noria.runtime.expectation import Grid, expectations
+from noria.runtime.judge import Expectations
 
 __all__ = ["BASELINES", "plain_expectation"]
 
@@ -17,23 +18,18 @@ _WINDOW = 256
 """Steps that the moving z-score looks back."""
 
 
-def plain_expectation(name: str, grid: Grid) -> tuple[Floats, Floats]:
-    """What a plain baseline expected of each event, one step before it.
+def plain_expectation(name: str, grid: Grid) -> Expectations:
+    """The events with what a plain baseline expected of each one step before it.
 
     Args:
         name: "last_value": as the value before, always to the same spread. "moving_z_score": the
             mean of the last 256 values, to their deviation.
         grid: The events.
-
-    Returns:
-        Centre and spread of the scaled values, each (E, C); NaN for the warm-up.
     """
     middle, spread = grid.filled, np.ones_like(grid.filled)
     if name == "moving_z_score":
         middle, spread = _moving(grid.filled)
-    before = grid.own - 1
-    cold = (grid.own < WARM_UP)[:, None]
-    return np.where(cold, np.nan, middle[before]), np.where(cold, np.nan, spread[before])
+    return expectations(grid, middle, spread)
 
 
 def _moving(values: Floats) -> tuple[Floats, Floats]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from noria.runtime.alarms import Alarms, AlarmState
+from noria.runtime.judge import Expectations, Judge, JudgeState
 from noria.training.nab import NabFile, nab_score
 from noria.training.verdict import verdict
 
-__all__ = ["DetectionComparison", "DetectionScore", "Judged", "judge", "score"]
+__all__ = ["DetectionComparison", "DetectionScore", "Judged", "judged", "score"]
 
 Floats = NDArray[np.float64]
 
@@ -46,23 +47,32 @@ class Judged:
         return np.where(self.fresh, self.scores, 0.0)
 
 
-def judge(alarms: Alarms, state: AlarmState, errors: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+def judged(
+    model: str,
+    judge: Judge,
+    state: JudgeState,
+    events: Expectations,
+    parameters: int | None,
+    seconds: float,
+) -> Judged:
     """Judge events one after the other.
 
     Args:
-        alarms: How errors become scores.
+        model: Its name in the table.
+        judge: How.
         state: What was normal before them.
-        errors: Standardised, shape (E, C).
-
-    Returns:
-        The scores, and whether they are fresh, each (E,).
+        events: With what the model expected of them.
+        parameters: Number of fitted weights, or None.
+        seconds: Time to fit and expect.
     """
-    scores = np.empty(len(errors))
-    fresh = np.empty(len(errors), dtype=bool)
-    for row, error in enumerate(errors):
-        state, said = alarms.step(state, error)
+    started = time.monotonic()
+    scores = np.empty(len(events.middle))
+    fresh = np.empty(len(scores), dtype=bool)
+    errors = np.empty_like(events.middle)
+    for row, event in enumerate(events.rows()):
+        state, said, errors[row] = judge.step(state, *event)
         scores[row], fresh[row] = said.score, said.fresh
-    return scores, fresh
+    return Judged(model, scores, fresh, errors, parameters, seconds + time.monotonic() - started)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,18 +149,18 @@ class DetectionComparison:
 
 
 def score(
-    judged: Judged, threshold: float, windows: Sequence[tuple[int, int]] | None
+    said: Judged, threshold: float, windows: Sequence[tuple[int, int]] | None
 ) -> DetectionScore:
     """Score one model.
 
     Args:
-        judged: What it says.
+        said: What the model says.
         threshold: Score from which it alarms.
         windows: First and last event of each true anomaly; None without labels.
     """
-    alarms = judged.onsets() >= threshold
-    observed = np.isfinite(judged.errors)
-    mae = float(np.abs(judged.errors[observed]).mean()) if observed.any() else float("nan")
+    alarms = said.onsets() >= threshold
+    observed = np.isfinite(said.errors)
+    mae = float(np.abs(said.errors[observed]).mean()) if observed.any() else float("nan")
     nab = precision = recall = f1 = float("nan")
     outside = np.ones(len(alarms), dtype=bool)
     if windows is not None:
@@ -166,5 +176,5 @@ def score(
             f1 = 2 * precision * recall / (precision + recall)
     false = float(alarms[outside].mean()) if outside.any() else float("nan")
     return DetectionScore(
-        judged.model, nab, precision, recall, f1, false, mae, judged.parameters, judged.seconds
+        said.model, nab, precision, recall, f1, false, mae, said.parameters, said.seconds
     )

@@ -1,12 +1,10 @@
-"""Training one forecasting network and keeping what it takes to use it."""
+"""Training a forecasting network, or several, and keeping what it takes to use them."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +13,15 @@ from numpy.typing import NDArray
 
 from noria.cells import RNN
 from noria.features.panel import Panel
+from noria.features.running import Window
 from noria.features.series import SeriesTable
 from noria.modules.forecast import ForecastModule
-from noria.runtime.horizon import calibrate
+from noria.runtime.distribution import Distribution
+from noria.runtime.horizon import average, in_units
 from noria.training.conformal import calibration_factors, quantile_grid
-from noria.training.loop import History, TrainingConfig, train
-from noria.training.progress import watching
+from noria.training.loop import History, TrainingConfig
 from noria.training.split import Split
+from noria.training.trained import TrainingRun
 from noria.training.windows import Origins, WindowObjective, forecast_quantiles
 from noria.wiring import Wiring
 
@@ -42,6 +42,11 @@ class Recipe:
         forks: Forecasts made from each piece of a stretch.
         dropout: Between layers.
         recurrent_dropout: On the recurrence.
+        distribution: See `noria.runtime.distribution`.
+        members: Networks, alike but for their seed, whose quantiles are averaged.
+        window: What they see where they start afresh at every forecast; None where they go on
+            from step to step.
+        direct: See `noria.modules.horizon.HorizonHead`.
         training: For the loop.
     """
 
@@ -52,30 +57,59 @@ class Recipe:
     forks: int
     dropout: float
     recurrent_dropout: float
+    distribution: str
+    members: int
+    window: Window | None
+    direct: bool
     training: TrainingConfig
+
+    def module(self, wiring: Wiring, panel: Panel) -> ForecastModule:
+        """A network with fresh weights."""
+        return ForecastModule(
+            wiring,
+            panel.horizon,
+            panel.known_size,
+            panel.candidate_size,
+            Distribution(self.distribution, quantile_grid(self.levels)),
+            dropout=self.dropout,
+            recurrent_dropout=self.recurrent_dropout,
+            direct=self.direct,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainedForecaster:
-    """A trained network with its calibration.
+    """A trained network, or several that are averaged, with their calibration.
 
     Attributes:
-        module: Network and head, in evaluation mode.
+        modules: Network and head of each member, in evaluation mode.
         factors: See `noria.training.conformal`.
-        window: Steps that a feed-forward network sees; 0 for one that remembers.
-        history: The course of the training.
+        window: What they see where they start afresh at every forecast; None where they go on
+            from step to step.
+        history: The course of the training of the first, with the time of all.
     """
 
-    module: ForecastModule
+    modules: tuple[ForecastModule, ...]
     factors: NDArray[np.float64]
-    window: int
+    window: Window | None
     history: History
+
+    @property
+    def wiring(self) -> Wiring:
+        """Of each member."""
+        return self.modules[0].network.wiring
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of weights of all members."""
+        return sum(module.parameter_count for module in self.modules)
 
     def quantiles(self, panel: Panel, origins: Origins) -> NDArray[np.float64]:
         """Calibrated quantiles in the series' units, ascending, shape (R, K, Q)."""
-        scaled = forecast_quantiles(self.module, panel, origins, self.window)
+        scaled = _mean_quantiles(self.modules, panel, origins, self.window)
         level, scale = panel.level_and_scale(origins.series, origins.t)
-        return level + scale * calibrate(scaled, self.factors)
+        counts = self.modules[0].head.distribution.counts
+        return in_units(scaled, self.factors, level, scale, whole=counts)
 
     def run_ahead(
         self, table: SeriesTable, prepare: Callable[[SeriesTable], Panel], steps: int
@@ -95,7 +129,7 @@ class TrainedForecaster:
         """
         blocks: list[NDArray[np.float64]] = []
         spread: NDArray[np.float64] | None = None
-        while len(blocks) * self.module.head.horizon < steps:
+        while len(blocks) * self.modules[0].head.horizon < steps:
             panel = prepare(table)
             ends = panel.lengths
             quantiles = self.quantiles(panel, Origins(np.arange(len(ends)), ends - 1, ends))
@@ -110,20 +144,34 @@ class TrainedForecaster:
 
     def document(self) -> dict[str, Any]:
         """All but the weights, as plain JSON values."""
-        head = self.module.head
+        head = self.modules[0].head
         return {
-            "wiring": self.module.network.wiring.to_dict(),
+            "wiring": self.wiring.to_dict(),
+            "members": len(self.modules),
             "horizon": head.horizon,
             "known_size": head.known_size,
             "candidate_size": head.candidate_size,
-            "window": self.window,
+            "distribution": head.distribution.name,
+            "direct": head.direct is not None,
+            "window": self.window and dataclasses.asdict(self.window),
             "factors": self.factors.tolist(),
             "history": dataclasses.asdict(self.history),
         }
 
+    def sha256(self) -> str:
+        """A hash of the weights."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.weights().items()):
+            digest.update(name.encode() + value.tobytes())
+        return digest.hexdigest()
+
     def weights(self) -> dict[str, NDArray[Any]]:
-        """Weights by name, as numpy arrays; a shared one once."""
-        return {name: p.detach().numpy() for name, p in self.module.named_parameters()}
+        """Weights as numpy arrays by the member's number and their name; a shared one once."""
+        return {
+            f"{number}.{name}": parameter.detach().numpy()
+            for number, module in enumerate(self.modules)
+            for name, parameter in module.named_parameters()
+        }
 
     @classmethod
     def from_document(
@@ -135,28 +183,47 @@ class TrainedForecaster:
         """Read what `document` and `weights` gave.
 
         Raises:
-            KeyError, ValueError, RuntimeError: if they do not fit together.
+            KeyError, TypeError, ValueError, RuntimeError: if they do not fit together.
         """
-        module = ForecastModule(
-            Wiring.from_dict(document["wiring"]),
-            document["horizon"],
-            document["known_size"],
-            document["candidate_size"],
-            quantile_grid(levels),
-        )
-        with torch.no_grad():
-            for name, parameter in module.named_parameters():
-                if weights[name].shape != tuple(parameter.shape):
-                    raise ValueError(f"weight {name} has shape {weights[name].shape}")
-                parameter.copy_(torch.from_numpy(weights[name]))
-        module.eval()
+        modules = []
+        for number in range(document["members"]):
+            module = ForecastModule(
+                Wiring.from_dict(document["wiring"]),
+                document["horizon"],
+                document["known_size"],
+                document["candidate_size"],
+                Distribution(document["distribution"], quantile_grid(levels)),
+                direct=document["direct"],
+            )
+            put_weights(module, weights, f"{number}.")
+            modules.append(module.eval())
+        window = document["window"] and Window(**document["window"])
         factors = np.array(document["factors"], dtype=np.float64)
-        return cls(module, factors, document["window"], History(**document["history"]))
+        return cls(tuple(modules), factors, window, History(**document["history"]))
 
 
-def feed_forward_rival(
-    panel: Panel, levels: Sequence[int], num_layers: int, window: int, parameters: int
-) -> Wiring:
+def put_weights(module: ForecastModule, weights: Mapping[str, NDArray[Any]], prefix: str) -> None:
+    """Give a module the weights whose names begin so.
+
+    Raises:
+        KeyError, ValueError: if one is not there or has another shape.
+    """
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            value = weights[prefix + name]
+            if value.shape != tuple(parameter.shape):
+                raise ValueError(f"weight {prefix}{name} has shape {value.shape}")
+            parameter.copy_(torch.from_numpy(value))
+
+
+def _mean_quantiles(
+    modules: Sequence[ForecastModule], panel: Panel, origins: Origins, window: Window | None
+) -> NDArray[Any]:
+    """The members' mean, not calibrated, in units of the scale relative to the level."""
+    return average([forecast_quantiles(module, panel, origins, window) for module in modules])
+
+
+def feed_forward_rival(panel: Panel, recipe: Recipe, num_layers: int, parameters: int) -> Wiring:
     """The wiring of a feed-forward network with as near as possible so many weights.
 
     Its layers are plain ReLU neurons: gates without a memory to guard would only spend its share
@@ -164,19 +231,20 @@ def feed_forward_rival(
 
     Args:
         panel: The series, for the sizes.
-        levels: Levels of the intervals in %.
+        recipe: How it will be trained, with the window that it sees.
         num_layers: Layers.
-        window: Steps that it sees.
         parameters: Weights of the recurrent module, its head included.
     """
+    assert recipe.window is not None
+    input_size = panel.input_size + recipe.window.segment
 
     def build(hidden_size: int) -> Wiring:
         cells = [RNN(hidden_size, "relu")] * num_layers
-        return Wiring.build(panel.input_size + window, cells, "none")
+        return Wiring.build(input_size, cells, "none")
 
     def excess(hidden_size: int) -> int:
         with torch.device("meta"):
-            return _module(build(hidden_size), panel, levels).parameter_count - parameters
+            return recipe.module(build(hidden_size), panel).parameter_count - parameters
 
     size = next((s for s in range(1, _LARGEST_RIVAL) if excess(s) >= 0), _LARGEST_RIVAL)
     if size > 1 and -excess(size - 1) < excess(size):
@@ -184,37 +252,15 @@ def feed_forward_rival(
     return build(size)
 
 
-def _module(
-    wiring: Wiring,
-    panel: Panel,
-    levels: Sequence[int],
-    dropout: float = 0.0,
-    recurrent_dropout: float = 0.0,
-) -> ForecastModule:
-    return ForecastModule(
-        wiring,
-        panel.horizon,
-        panel.known_size,
-        panel.candidate_size,
-        quantile_grid(levels),
-        dropout=dropout,
-        recurrent_dropout=recurrent_dropout,
-    )
-
-
 def train_forecaster(
     wiring: Wiring,
     panel: Panel,
     split: Split,
     recipe: Recipe,
+    run: TrainingRun,
     *,
     title: str,
-    window: int = 0,
-    trained_on: str = "",
-    checkpoint: Path | None = None,
-    resume: bool = False,
-    log_dir: Path | None = None,
-    progress: bool = False,
+    start: TrainedForecaster | None = None,
 ) -> TrainedForecaster:
     """Train, then calibrate on the validation part.
 
@@ -223,42 +269,42 @@ def train_forecaster(
         panel: The series.
         split: What is for training and what for validation.
         recipe: How to train.
-        title: For the progress bar; part of the checkpoint's identity.
-        window: Steps that a feed-forward network sees; 0 for one that remembers.
-        trained_on: Hash of the data; part of the checkpoint's identity.
-        checkpoint: Where to keep the state of the training; None for none.
-        resume: Go on from the checkpoint, if there is one.
-        log_dir: Folder for TensorBoard's event files.
-        progress: Draw a bar on standard error where that is a terminal.
+        run: Checkpoints, logs, progress.
+        title: For the progress bar and the checkpoints.
+        start: Whose weights to begin with; None for fresh ones.
     """
-    torch.manual_seed(recipe.training.seed)
-    module = _module(wiring, panel, recipe.levels, recipe.dropout, recipe.recurrent_dropout)
     validation = split.validation_origins(panel.horizon)
-    objective = WindowObjective(
-        module,
-        panel,
-        split.train_ends,
-        validation,
-        context_length=recipe.context_length,
-        truncation_length=recipe.truncation_length,
-        batch_size=recipe.batch_size,
-        forks=recipe.forks,
-        quantiles=quantile_grid(recipe.levels),
-        window=window,
-        seed=recipe.training.seed,
-    )
-    identity = json.dumps([title, trained_on, wiring.to_dict(), window, dataclasses.asdict(recipe)])
-    with watching(title, log_dir=log_dir, bar=progress) as on_update:
-        history = train(
+    if start is not None:
+        run = dataclasses.replace(run, trained_on=f"{run.trained_on} after {start.sha256()}")
+    modules, histories = [], []
+    for number in range(recipe.members):
+        config = dataclasses.replace(recipe.training, seed=recipe.training.seed + number)
+        torch.manual_seed(config.seed)
+        module = recipe.module(wiring, panel)
+        if start is not None:
+            put_weights(module, start.weights(), f"{number}.")
+        objective = WindowObjective(
             module,
-            objective,
-            recipe.training,
-            fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
-            checkpoint=checkpoint,
-            resume=resume,
-            on_update=on_update,
+            panel,
+            split.train_ends,
+            validation,
+            context_length=recipe.context_length,
+            truncation_length=recipe.truncation_length,
+            batch_size=recipe.batch_size,
+            forks=recipe.forks,
+            window=recipe.window,
+            seed=config.seed,
         )
-    scaled = forecast_quantiles(module, panel, validation, window)
+        trained = run.train(
+            title if not number else f"{title}-{number}", module, objective, config, recipe
+        )
+        modules.append(trained.module)
+        histories.append(trained.history)
+    scaled = _mean_quantiles(modules, panel, validation, recipe.window)
     forks = panel.forks(validation.series, validation.t, validation.ends)
-    factors = calibration_factors(forks.target, scaled, recipe.levels)
-    return TrainedForecaster(module, factors, window, history)
+    factors = np.ones((panel.horizon, len(recipe.levels)))
+    if not modules[0].head.distribution.counts:
+        factors = calibration_factors(forks.target, scaled, recipe.levels)
+    seconds = sum(history.seconds for history in histories)
+    history = dataclasses.replace(histories[0], seconds=seconds)
+    return TrainedForecaster(tuple(modules), factors, recipe.window, history)

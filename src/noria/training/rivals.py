@@ -11,15 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noria.features.panel import Panel
-from noria.training.baselines import auto_ets, seasonal_naive
+from noria.training.baselines import auto_arima, auto_ets, seasonal_naive
 from noria.training.comparison import Comparison, Forecasts, baseline_quantiles, score
 from noria.training.forecasting import TrainedForecaster
 from noria.training.metrics import seasonal_naive_scale
 from noria.training.windows import Origins
 
-__all__ = ["BASELINES", "compare", "exhibit"]
+__all__ = ["BASELINES", "MORE_BASELINES", "compare", "exhibit"]
 
 BASELINES = ("fnn", "seasonal_naive", "auto_ets")
+
+MORE_BASELINES = ("auto_arima",)
+"""Only where they are asked for."""
 
 _EXHIBITS = 4
 
@@ -40,7 +43,7 @@ def compare(
         panel: The series.
         origins: The windows, R of them.
         trained: Networks by name, the one in question first.
-        baselines: Which plain baselines to add, of `BASELINES`.
+        baselines: Which plain baselines to add, of `BASELINES` and `MORE_BASELINES`.
         levels: Levels of the intervals in %.
     """
     actual = panel.actual(origins.series, origins.t)
@@ -57,23 +60,27 @@ def compare(
         started = time.monotonic()
         quantiles = part.quantiles(panel, origins)
         seconds = part.history.seconds + time.monotonic() - started
-        forecasts.append(Forecasts(name, quantiles, part.module.parameter_count, seconds))
+        forecasts.append(Forecasts(name, quantiles, part.parameter_count, seconds))
     if "seasonal_naive" in baselines:
         started = time.monotonic()
         plain = [seasonal_naive(history, panel.horizon, season, levels) for history in histories]
         quantiles = baseline_quantiles(plain, levels)
         forecasts.append(Forecasts("seasonal_naive", quantiles, None, time.monotonic() - started))
-    if "auto_ets" in baselines:
-        started = time.monotonic()
-        plain, failed = auto_ets(
-            histories, panel.horizon, season, levels, n_jobs=os.cpu_count() or 1
-        )
-        quantiles = baseline_quantiles(plain, levels)
-        forecasts.append(Forecasts("auto_ets", quantiles, None, time.monotonic() - started))
-        if failed:
-            notes.append(f"auto_ets: {failed} of {len(plain)} windows fell back to seasonal_naive")
+    for name, automatic in (("auto_ets", auto_ets), ("auto_arima", auto_arima)):
+        if name in baselines:
+            started = time.monotonic()
+            plain, failed = automatic(
+                histories, panel.horizon, season, levels, n_jobs=os.cpu_count() or 1
+            )
+            quantiles = baseline_quantiles(plain, levels)
+            forecasts.append(Forecasts(name, quantiles, None, time.monotonic() - started))
+            if failed:
+                notes.append(
+                    f"{name}: {failed} of {len(plain)} windows fell back to seasonal_naive"
+                )
     if season != shortest and len(forecasts) > len(trained):
-        notes.append(f"seasonal_naive and auto_ets have season {season}, MASE season {shortest}")
+        plainly = " and ".join(part.model for part in forecasts[len(trained) :])
+        notes.append(f"{plainly}: season {season}; MASE: season {shortest}")
     return Comparison(
         tuple(score(part, actual, scales, levels) for part in forecasts),
         windows=len(origins),

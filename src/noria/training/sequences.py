@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -27,6 +29,7 @@ __all__ = [
     "log_loss",
     "pad",
     "split_folds",
+    "split_groups",
     "windowed",
 ]
 
@@ -110,6 +113,30 @@ def split_folds(labels: NDArray[Any], folds: int, seed: int) -> NDArray[np.int64
         if len(members) > 1:
             fold[members] = (dealt + np.arange(len(members))) % folds
             dealt += len(members)
+    return fold
+
+
+def split_groups(
+    labels: NDArray[np.int64], groups: NDArray[Any], folds: int, seed: int
+) -> NDArray[np.int64]:
+    """Deal whole groups out to folds, the classes as evenly as that goes.
+
+    Args:
+        labels: Number of each case's class, shape (N,).
+        groups: Who or what each case comes from, shape (N,).
+        folds: How many, at most as there are groups.
+        seed: Of the order.
+
+    Returns:
+        The fold of each case, shape (N,).
+    """
+    fold = np.empty(len(labels), np.int64)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed % 2**32)
+    with warnings.catch_warnings():
+        # a class with fewer cases than folds is no fault here
+        warnings.simplefilter("ignore", UserWarning)
+        for number, (_, own) in enumerate(splitter.split(labels, labels, groups)):
+            fold[own] = number
     return fold
 
 

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noria.features.panel import Panel
+from noria.features.running import Window
+from noria.modules.distribution import distribution_loss
 from noria.modules.forecast import ForecastModule
 from noria.modules.horizon import pinball_loss
 from noria.network import NetworkState
@@ -71,7 +73,7 @@ class Origins:
 
 @dataclasses.dataclass(frozen=True)
 class WindowBatch:
-    """A batch of pieces: what `ForecastModule` takes, and the targets (R, K)."""
+    """A batch of pieces: what `ForecastModule` takes, the targets (R, K), level, scale (R, 1)."""
 
     x: Tensor
     lengths: Tensor
@@ -80,10 +82,21 @@ class WindowBatch:
     candidates: Tensor
     known: Tensor
     target: Tensor
+    level: Tensor
+    scale: Tensor
+
+    def run(
+        self, module: ForecastModule, state: NetworkState | None
+    ) -> tuple[Tensor, NetworkState]:
+        """The head's numbers, (R, K, P), and the state after the batch."""
+        found: tuple[Tensor, NetworkState] = module(
+            self.x, self.lengths, state, self.rows, self.steps, self.candidates, self.known
+        )
+        return found
 
 
 class WindowObjective:
-    """Pinball loss of a forecaster on random stretches of the training part.
+    """Loss of a forecaster on random stretches of the training part.
 
     Args:
         module: The forecaster.
@@ -94,8 +107,8 @@ class WindowObjective:
         truncation_length: Steps of a piece of it.
         batch_size: Stretches in a batch, B.
         forks: Forecasts made from each piece.
-        quantiles: The Q probabilities.
-        window: For a feed-forward network the steps it sees, else 0.
+        window: What a network sees that starts afresh at every forecast; None for one that goes
+            on from step to step.
         seed: Of the random choices.
     """
 
@@ -110,18 +123,16 @@ class WindowObjective:
         truncation_length: int,
         batch_size: int,
         forks: int,
-        quantiles: tuple[float, ...],
-        window: int,
+        window: Window | None,
         seed: int,
     ) -> None:
         self.module = module
         self.panel = panel
         self.train_ends = train_ends
         self.context_length = context_length
-        self.piece = min(truncation_length, context_length) if module.remembers else context_length
+        self.piece = context_length if window else min(truncation_length, context_length)
         self.batch_size = batch_size
         self.fork_count = forks
-        self.quantiles = torch.tensor(quantiles)
         self.window = window
         self.seed = seed
         usable = np.maximum(train_ends - 2, 0)
@@ -155,32 +166,27 @@ class WindowObjective:
         alive = (lengths[rows] > 0) & (t < ends[rows] - 1)
         rows, t, steps = rows[alive], t[alive], steps.reshape(-1)[alive]
         origins = Origins(series[rows], t, ends[rows])
-        if self.module.remembers:
-            x = self.panel.inputs(series, starts, self.piece)
-            return _batch(self.panel, x, lengths, rows, steps, origins), piece > 0
-        return _batch(self.panel, *_fixed(self.panel, origins, self.window), origins), False
+        if self.window:
+            return _batch(self.panel, *_fixed(self.panel, origins, self.window), origins), False
+        x = self.panel.inputs(series, starts, self.piece)
+        return _batch(self.panel, x, lengths, rows, steps, origins), piece > 0
 
     def loss(
         self, batch: WindowBatch, state: NetworkState | None
     ) -> tuple[Tensor, NetworkState | None]:
-        """Pinball loss of the batch; see `noria.training.loop.Objective`."""
-        quantiles, state = self.module(
-            batch.x,
-            batch.lengths,
-            state,
-            batch.rows,
-            batch.steps,
-            batch.candidates,
-            batch.known,
-        )
-        return pinball_loss(batch.target, quantiles, self.quantiles), state
+        """Loss of the batch; see `noria.training.loop.Objective`."""
+        numbers, state = batch.run(self.module, state)
+        distribution = self.module.head.distribution
+        loss = distribution_loss(distribution, batch.target, numbers, batch.level, batch.scale)
+        return loss, state
 
     def validate(self) -> float:
         """Pinball loss on the validation part."""
         quantiles = forecast_quantiles(self.module, self.panel, self.validation, self.window)
         forks = self.panel.forks(self.validation.series, self.validation.t, self.validation.ends)
         target = torch.from_numpy(forks.target)
-        return float(pinball_loss(target, torch.from_numpy(quantiles), self.quantiles))
+        probabilities = torch.tensor(self.module.head.distribution.probabilities)
+        return float(pinball_loss(target, torch.from_numpy(quantiles), probabilities))
 
 
 def _batch(
@@ -192,30 +198,30 @@ def _batch(
     origins: Origins,
 ) -> WindowBatch:
     forks = panel.forks(origins.series, origins.t, origins.ends)
-    arrays = (x, lengths, rows, steps, forks.candidates, forks.known, forks.target)
+    arrays = (x, lengths, rows, steps, *(getattr(forks, f.name) for f in dataclasses.fields(forks)))
     return WindowBatch(*(torch.from_numpy(array) for array in arrays))
 
 
 def _fixed(
-    panel: Panel, origins: Origins, window: int
+    panel: Panel, origins: Origins, window: Window
 ) -> tuple[NDArray[np.float32], Indices, Indices, Indices]:
-    """Each forecast's own window as a sequence of one step: x, lengths, rows, steps."""
-    x = panel.recent(origins.series, origins.t, window)[:, None]
-    count = len(origins)
-    return x, np.ones(count, np.int64), np.arange(count), np.zeros(count, np.int64)
+    """Each forecast's own window as a sequence of its own: x, lengths, rows, steps."""
+    x = panel.recent(origins.series, origins.t, window)
+    count, segments = x.shape[:2]
+    return x, np.full(count, segments), np.arange(count), np.full(count, segments - 1)
 
 
 @torch.no_grad()
 def forecast_quantiles(
-    module: ForecastModule, panel: Panel, origins: Origins, window: int
+    module: ForecastModule, panel: Panel, origins: Origins, window: Window | None
 ) -> NDArray[np.float32]:
-    """Forecast from given steps, every series scanned from its beginning.
+    """Forecast from given steps, each series scanned from its beginning or each window afresh.
 
     Args:
         module: The forecaster, in evaluation mode.
         panel: The series.
         origins: Where to forecast, R.
-        window: For a feed-forward network the steps it sees, else 0.
+        window: See `WindowObjective`.
 
     Returns:
         Quantiles in units of the scale relative to the level, ascending, shape (R, K, Q).
@@ -223,18 +229,17 @@ def forecast_quantiles(
     parts: list[tuple[Indices, NDArray[np.float32]]] = []
     for chosen in _groups(panel, origins, window):
         part = origins[chosen]
-        if module.remembers:
+        if window:
+            batch = _batch(panel, *_fixed(panel, part, window), part)
+        else:
             series, rows = np.unique(part.series, return_inverse=True)
             lengths = np.zeros(len(series), dtype=np.int64)
             np.maximum.at(lengths, rows, part.t + 1)
             x = panel.inputs(series, np.zeros(len(series), np.int64), int(lengths.max()))
             batch = _batch(panel, x, lengths, rows, part.t, part)
-        else:
-            batch = _batch(panel, *_fixed(panel, part, window), part)
-        quantiles, _ = module(
-            batch.x, batch.lengths, None, batch.rows, batch.steps, batch.candidates, batch.known
-        )
-        parts.append((chosen, quantiles.sort(dim=-1).values.numpy()))
+        numbers = batch.run(module, None)[0].numpy()
+        level, scale = panel.level_and_scale(part.series, part.t)
+        parts.append((chosen, module.head.distribution.quantiles(numbers, level, scale)))
     shape = parts[0][1].shape
     result = np.empty((len(origins), *shape[1:]), dtype=np.float32)
     for chosen, values in parts:
@@ -242,12 +247,16 @@ def forecast_quantiles(
     return result
 
 
-def _groups(panel: Panel, origins: Origins, window: int) -> list[Indices]:
-    """Forecasts that are scanned together: series of like length, a bounded amount at a time."""
+def _groups(panel: Panel, origins: Origins, window: Window | None) -> list[Indices]:
+    """Forecasts that are run together: a bounded amount, of series of like length at a scan."""
+    head = panel.horizon * 64
+    if window:
+        each = head + window.length // window.segment * (window.segment + panel.input_size)
+        return np.array_split(np.arange(len(origins)), -(-len(origins) * each // _SCAN_VALUES))
     steps = np.zeros(len(panel.lengths), dtype=np.int64)
     np.maximum.at(steps, origins.series, origins.t + 1)
     cost = steps * panel.input_size
-    np.add.at(cost, origins.series, panel.horizon * 64 + window)
+    np.add.at(cost, origins.series, head)
     order = np.argsort(steps, kind="stable")
     group_of = np.zeros(len(steps), dtype=np.int64)
     group_of[order] = np.cumsum(cost[order]) // _SCAN_VALUES

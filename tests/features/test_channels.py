@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from noria.errors import DataError, UsageError
+from noria.features.channels import ChannelTable, read_channels, require_observed
+
+TEXT = """when,a,b,bad
+2024-01-01 02:00,3,,0
+2024-01-01 00:00,1,10,1
+2024-01-01 01:00,NA,20,1
+"""
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> ChannelTable:
+    (tmp_path / "t.csv").write_text(TEXT)
+    return read_channels(tmp_path / "t.csv", time="when", value=("a", "b"), label="bad")
+
+
+def test_rows_come_in_order_of_time(table: ChannelTable) -> None:
+    assert [str(stamp)[11:16] for stamp in table.times] == ["00:00", "01:00", "02:00"]
+    np.testing.assert_array_equal(table.values, [[1, 10], [np.nan, 20], [3, np.nan]])
+    assert table.names == ("a", "b")
+    assert table.labels is not None
+    assert table.labels.tolist() == [True, True, False]
+    assert table.first(2).values.tolist()[0] == [1, 10]
+
+
+def test_events_are_rows_as_a_stream_has_them(table: ChannelTable) -> None:
+    assert table.events("when")[1:] == [
+        {"when": "2024-01-01T01:00:00.000000", "a": None, "b": 20.0},
+        {"when": "2024-01-01T02:00:00.000000", "a": 3.0, "b": None},
+    ]
+
+
+def test_steps_and_equal_times() -> None:
+    frame = pl.DataFrame({"t": [5, 1, 5], "x": [1.0, 2.0, 3.0]})
+    table = read_channels(frame, time="t", value=("x",))
+    assert table.times.tolist() == [1, 5, 5]
+    assert table.values[:, 0].tolist() == [2, 1, 3]
+    assert table.events("t")[0] == {"t": 1, "x": 2.0}
+    other = read_channels(frame.with_columns(x=pl.Series([1.0, 2.0, 4.0])), time="t", value=("x",))
+    assert table.sha256() != other.sha256()
+
+
+BAD: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
+    "no channel": (
+        lambda: read_channels(pl.DataFrame({"t": [1]}), time="t", value=()),
+        UsageError,
+        "value names no column",
+    ),
+    "no such column": (
+        lambda: read_channels(pl.DataFrame({"t": [1], "x": [1]}), time="t", value=("y",)),
+        DataError,
+        "no column 'y'",
+    ),
+    "a label of two": (
+        lambda: read_channels(
+            pl.DataFrame({"t": [1, 2], "x": [1, 1], "l": [0, 2]}), time="t", value=("x",), label="l"
+        ),
+        DataError,
+        "a label is 1 at an anomaly, else 0",
+    ),
+    "a channel that is empty": (
+        lambda: require_observed(
+            read_channels(
+                pl.DataFrame({"t": [1, 2], "x": [1.0, 1.0], "y": [None, None]}).cast(
+                    {"y": pl.Float64}
+                ),
+                time="t",
+                value=("x", "y"),
+            )
+        ),
+        DataError,
+        "'y': has no value",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_says_what_is_wrong(case: str) -> None:
+    call, error, words = BAD[case]
+    with pytest.raises(error, match=words):
+        call()

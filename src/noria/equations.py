@@ -110,8 +110,8 @@ class Equations:
         WiringError: from `program`, if they cannot be meant; says in which line.
 
     >>> leaky = Equations("leaky", ("a",), ("h",), (), "h' = 0.9*h + 0.1*tanh(a)")
-    >>> leaky.program.operations[1:4]
-    (('number', 0.9), ('input', 'h'), ('multiply', 1, 2))
+    >>> leaky.program.operations[:3]
+    (('number', 0.9), ('input', 'h'), ('multiply', 0, 1))
     """
 
     name: str

@@ -159,13 +159,22 @@ class VectorMath:
         n = builder.fsub(rounded, number(c.rounder))
         r = self._fma(n, number(-c.ln2_high), x)
         r = self._fma(n, number(-c.ln2_low), r)
-        q: Any = number(c.q[0])
-        for coefficient in c.q[1:]:
-            q = self._fma(q, r, number(coefficient))
-        excess = self._fma(builder.fmul(r, r), q, r)
+        square = builder.fmul(r, r)
+        excess = self._fma(square, self._remainder(r, square), r)
         shifted = builder.shl(self._as_integers(rounded), self._integer(c.mantissa_bits))
         power = builder.add(shifted, self._as_integers(number(1.0)))
         return self._as_floats(power), excess
+
+    def _remainder(self, r: Any, square: Any) -> Any:
+        """(exp(r) − 1 − r)/r², in float32 in few dependent steps."""
+        q = [self.number(coefficient) for coefficient in self.constants.q]
+        if self.bits == 32:
+            high, low = self._fma(q[0], r, q[1]), self._fma(q[2], r, q[3])
+            return self._fma(self._fma(high, square, low), r, q[4])
+        found: Any = q[0]
+        for coefficient in q[1:]:
+            found = self._fma(found, r, coefficient)
+        return found
 
     def _exp(self, x: Any) -> Any:
         power, excess = self._power_and_excess(x)

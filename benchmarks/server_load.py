@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import orjson
 import torch
 import uvloop
@@ -51,17 +52,25 @@ class Load:
         return connect(self.url, compression=None, max_size=None, proxy=None, open_timeout=60)
 
     async def converse(
-        self, stream: str, messages: int, *, size: int, window: int, pause_s: float = 0.0
+        self,
+        stream: str,
+        messages: int,
+        *,
+        size: int,
+        window: int,
+        pause_s: float = 0.0,
+        offset_s: float = 0.0,
     ) -> None:
         """Send messages of `size` events over one connection, `window` of them without answers.
 
-        With a pause, messages are due at fixed times, and a delay counts from when it was due.
+        With a pause, messages are due at fixed times, the first after an offset, and a delay counts
+        from when it was due.
         """
         free = asyncio.Semaphore(window)
         due: list[float] = []
 
         async def send(socket: ClientConnection) -> None:
-            start = time.perf_counter()
+            start = time.perf_counter() + offset_s
             seq = 0
             for number in range(messages):
                 if pause_s:
@@ -88,7 +97,7 @@ class Load:
             await sending
 
     async def together(self, connections: int, name: str, messages: int, **how: Any) -> float:
-        """Many connections at once.
+        """Many connections at once; their messages are due at times spread evenly.
 
         Returns:
             Seconds until all are answered.
@@ -96,7 +105,10 @@ class Load:
         start = time.perf_counter()
         async with asyncio.TaskGroup() as group:
             for number in range(connections):
-                group.create_task(self.converse(f"{name}-{number}", messages, **how))
+                offset_s = how.get("pause_s", 0.0) * number / connections
+                group.create_task(
+                    self.converse(f"{name}-{number}", messages, offset_s=offset_s, **how)
+                )
         return time.perf_counter() - start
 
     def percentile_ms(self, percent: float) -> float:
@@ -128,16 +140,46 @@ async def batched(load: Load, options: argparse.Namespace) -> dict[str, Any]:
 async def latency(load: Load, options: argparse.Namespace) -> dict[str, Any]:
     await load.together(64, "warm", 10, size=1, window=8)
     load.delays_s.clear()
+    disk_ms = sync_ms(64 * 1024)
+    before = await commits(options)
     rate, connections, seconds = 2500, 64, 8
     pause_s = connections / rate
     took = await load.together(
         connections, "paced", round(seconds / pause_s), size=1, window=1, pause_s=pause_s
     )
+    count, seconds_in_commits = (
+        now - then for now, then in zip(await commits(options), before, strict=True)
+    )
     return {
         "messages/s at half load": round(len(load.delays_s) / took),
         "p50 ms": round(load.percentile_ms(50), 1),
         "p99 ms": round(load.percentile_ms(99), 1),
+        "commits": round(count),
+        "ms a commit": round(1000 * seconds_in_commits / count, 1),
+        "the disk alone, 64 KiB synchronised, ms p50 and p99": disk_ms,
     }
+
+
+def sync_ms(size: int, count: int = 100) -> list[float]:
+    """What the disk takes for a write that is synchronised: median and 99th percentile."""
+    took = []
+    with tempfile.NamedTemporaryFile(dir=".") as file:
+        for number in range(count):
+            os.pwrite(file.fileno(), os.urandom(size), number * size)
+            start = time.perf_counter()
+            os.fdatasync(file.fileno())
+            took.append(1000 * (time.perf_counter() - start))
+    took.sort()
+    return [round(took[count // 2], 1), round(took[count * 99 // 100], 1)]
+
+
+async def commits(options: argparse.Namespace) -> tuple[float, float]:
+    """How many commits the server has made, and the seconds they took."""
+    async with httpx.AsyncClient(base_url=options.server.url, trust_env=False) as http:
+        text = (await http.get("/metrics")).text
+    names = ("noria_commit_seconds_count", "noria_commit_seconds_sum")
+    count, seconds = (float(text.split(f"\n{name} ")[1].split()[0]) for name in names)
+    return count, seconds
 
 
 async def connections(load: Load, options: argparse.Namespace) -> dict[str, Any]:

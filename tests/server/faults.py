@@ -149,6 +149,8 @@ async def kill_under_load(
                 await farm.stop(index)
                 await farm.start(index)
                 outcome.kills += 1
+                if outcome.kills % 10 == 0:
+                    print(outcome, flush=True)
             over.set()
             lasts = await asyncio.gather(*feeds)
         async with AsyncClient(url, model.stem) as last:

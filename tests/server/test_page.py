@@ -17,6 +17,8 @@ from noria.runtime import Session
 from tests.server.nets import event, uninterrupted
 from tests.server.processes import ServerProcess, serving
 
+expect.set_options(timeout=20_000)
+
 SECRET = "a-secret-of-more-than-32-characters-x"
 
 

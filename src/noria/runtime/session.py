@@ -152,7 +152,7 @@ class Session:
         self.model = model
         try:
             self._task = _TASKS[model.task](model)
-        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
             if isinstance(error, NoriaError):
                 raise
             raise ModelFileError(f"the model file is damaged: {error!r}") from error

@@ -39,5 +39,6 @@ def log_as_json() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.captureWarnings(True)
     logging.getLogger("noria").setLevel(logging.INFO)
     logging.getLogger("uvicorn.error").addFilter(_worth_a_line)

@@ -41,11 +41,23 @@ def cards(count: int, seed: int = 0) -> pl.DataFrame:
 
 def small_language(**settings: Any) -> LanguageModel:
     """A language model that is fitted in no time."""
-    quick = {"hidden_size": 16, "embedding_size": 8, "steps": 6, "batch_size": 4, "stretch": 16}
+    quick: dict[str, Any] = {
+        "hidden_size": 16,
+        "embedding_size": 8,
+        "steps": 6,
+        "batch_size": 4,
+        "stretch": 16,
+    }
     return LanguageModel(**(quick | settings))
 
 
 def small_translator(**settings: Any) -> Translator:
     """A translator that is fitted in no time."""
-    quick = {"tokens": "word", "hidden_size": 16, "embedding_size": 8, "steps": 6, "batch_size": 8}
+    quick: dict[str, Any] = {
+        "tokens": "word",
+        "hidden_size": 16,
+        "embedding_size": 8,
+        "steps": 6,
+        "batch_size": 8,
+    }
     return Translator(**(quick | settings))

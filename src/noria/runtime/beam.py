@@ -86,7 +86,7 @@ def beam_search(
         log_probabilities, attention, state = step(last, state)
         log_probabilities[:, list(forbidden)] = -np.inf
         size = log_probabilities.shape[1]
-        wanted = min(2 * beam_size, size)
+        wanted = min(2 * beam_size, size) if beam_size > 1 else 1
         best = _top(log_probabilities, wanted)
         first = 0
         rows: list[int] = []

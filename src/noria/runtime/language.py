@@ -236,7 +236,8 @@ class Sampling:
         if self.temperature != 1:
             scaled /= np.float32(self.temperature)
         reached = np.exp(scaled.astype(np.float64)).cumsum()
-        return np.asarray(reached.searchsorted([uniform * reached[-1]], side="right"))
+        found: Array = reached.searchsorted([uniform * reached[-1]], side="right")
+        return found
 
     def _penalised(self, logits: Array, recent: Array) -> Array:
         rows, columns = np.nonzero(recent >= 0)

@@ -108,7 +108,8 @@ class LanguageStream:
             for i in range(0, len(tokens), _ROWS)
             for part in [tokens[i : i + _ROWS]]
         ]
-        return np.asarray(-np.concatenate([np.zeros(0), *found]) / np.log(2))
+        bits: Array = -np.concatenate([np.zeros(0), *found]) / np.log(2)
+        return bits
 
     def _likeliest(self, hidden: Array) -> list[list[dict[str, Any]]]:
         logs = log_softmax(self._output(hidden))

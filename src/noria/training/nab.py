@@ -34,7 +34,8 @@ def probation(length: int) -> int:
 
 
 def _sigmoid(position: Floats) -> Floats:
-    return 2.0 / (1.0 + np.exp(5.0 * position)) - 1.0
+    # beyond 100 it is −1, and exp would overflow
+    return 2.0 / (1.0 + np.exp(5.0 * np.minimum(position, 100.0))) - 1.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

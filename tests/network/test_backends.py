@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -81,13 +82,16 @@ def test_auto_takes_the_kernel(
     feedback: str, wanted: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
-    scan = kernels.scan_stack
 
-    def counted(layers: list[kernels.StackLayer], *a: Any, **k: Any) -> kernels.StackScan:
-        calls.append([layer.cell for layer in layers])
-        return scan(layers, *a, **k)
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(what: str | list[kernels.StackLayer], *a: Any, **k: Any) -> Any:
+            calls.append([what] if isinstance(what, str) else [layer.cell for layer in what])
+            return function(what, *a, **k)
 
-    monkeypatch.setattr(kernels, "scan_stack", counted)
+        return call
+
+    for name in ("scan", "scan_stack"):
+        monkeypatch.setattr(kernels, name, counted(getattr(kernels, name)))
     network("gru", feedback, backend="auto")(inputs())
     assert calls == wanted
     calls.clear()

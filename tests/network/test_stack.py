@@ -140,7 +140,9 @@ def test_poison_in_the_padding_is_not_read() -> None:
 def test_auto_takes_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     scan = kernels.scan_stack
-    monkeypatch.setattr(kernels, "scan_stack", lambda *a: calls.append(len(a[0])) or scan(*a))
+    monkeypatch.setattr(
+        kernels, "scan_stack", lambda *a, **k: calls.append(len(a[0])) or scan(*a, **k)
+    )
     stack("lstm-gru with output", "full")(inputs())
     assert calls == [3]
     stack("lstm-gru with output", "full", backend="oracle")(inputs())

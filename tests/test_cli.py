@@ -152,7 +152,7 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     "output is a folder": (fit("good.csv", "--output", "folder"), 2, "folder is a folder; name a"),
     "output is the data": (fit("good.csv", "--output", "./good.csv"), 2, "good.csv is what is rea"),
     "output is a device": (fit("good.csv", "--output", "/dev/null"), 2, "/dev/null is no ordinary"),
-    "log folder is a file": (fit("good.csv", "--log-dir", "m.noria"), 4, "m.noria: File exists"),
+    "log folder is a file": (fit("good.csv", "--log-dir", "m.noria"), 4, "m.noria/network: Not"),
     "unknown flag": (fit("good.csv", "--hiden-size", "3"), 2, "size. Did you mean --hidden-size?"),
     "no data": (["fit", "forecast", "-o", "x.noria"], 2, "parameter DATA requires an argument"),
     "no output": (["fit", "forecast", "good.csv"], 2, "--output requires an argument"),
@@ -270,7 +270,7 @@ def test_out_of_memory(
     def train(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr("noria.training.forecasting.train", train)
+    monkeypatch.setattr("noria.training.trained.train", train)
     code, out, err = result(capsys, fit("good.csv"))
     assert (code, out) == (4, "")
     assert err == "noria: out of memory: take a smaller batch, network or file\n"
@@ -282,7 +282,7 @@ def test_an_error_of_our_own_is_told_in_one_line_too(
     def train(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("two\nlines")
 
-    monkeypatch.setattr("noria.training.forecasting.train", train)
+    monkeypatch.setattr("noria.training.trained.train", train)
     code, out, err = result(capsys, fit("good.csv"))
     assert (code, out) == (1, "")
     assert err == (

@@ -218,7 +218,16 @@ def test_every_setting_has_a_flag_that_leaves_it_as_it_is() -> None:
     flags = inspect.signature(classify).parameters
     for task in (SequenceClassifier, TextClassifier):
         names = [*inspect.signature(task).parameters, *inspect.signature(task.fit).parameters]
-        for name in set(names) - {"self", "X", "y", "label", "resume", "checkpoint", "progress"}:
+        for name in set(names) - {
+            "self",
+            "X",
+            "y",
+            "groups",
+            "label",
+            "resume",
+            "checkpoint",
+            "progress",
+        }:
             assert flags[name].default is None, name
 
 

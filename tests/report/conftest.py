@@ -68,7 +68,7 @@ def document() -> dict[str, Any]:
         "seasons": [7],
         "levels": LEVELS,
         "calendar": ["day_of_week_sin", "day_of_week_cos"],
-        "context_length": 64,
+        "chosen": {"hidden_size": 32, "context_length": 64},
         "parts": {"network": {"history": _history(3)}, "fnn": {"history": _history(3)}},
         "trained_on": {
             "series": 2,

@@ -26,7 +26,7 @@ def test_memory_pays_where_one_has_to_count() -> None:
     """Six times a word, six times another: the rival sees five of them."""
     text = " ".join((["eins"] * 6 + ["zwei"] * 6) * 80)
     model = LanguageModel(
-        tokens="word", cell="gru", hidden_size=24, embedding_size=8, steps=110, batch_size=8,
+        tokens="word", cell="gru", hidden_size=24, embedding_size=8, steps=160, batch_size=8,
         stretch=32, learning_rate=0.01,
     )  # fmt: skip
     model.fit([text])

@@ -241,7 +241,7 @@ def _add_origin(page: Page, file: ModelFile) -> None:
         ("one step", _step_words(freq)),
         ("seasons", words([_span_words(s, freq) for s in document["seasons"]], none="none")),
         ("calendar inputs", words(document["calendar"], none="none")),
-        ("context length", _span_words(document["context_length"], freq)),
+        ("context length", _span_words(document["chosen"]["context_length"], freq)),
         *((_TRAINED_ON.get(key, key), words(value)) for key, value in trained_on.items()),
     ]
     add_origin(page, file, data)

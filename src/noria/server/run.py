@@ -162,14 +162,19 @@ class _Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         await self.engine.start()
         try:
-            host, port = listener.getsockname()[:2]
-            url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            served = [f"{one.name}@{one.version}" for one in self.engine.models]
-            log.info("listening", extra={"url": url, "models": served})
             await self.serve([listener])
         finally:
             await self.engine.stop()
             log.info("stopped")
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        assert sockets is not None
+        host, port = sockets[0].getsockname()[:2]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        served = [f"{one.name}@{one.version}" for one in self.engine.models]
+        # told only now, when a signal already drains instead of killing
+        log.info("listening", extra={"url": url, "models": served})
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if sig == signal.SIGINT:

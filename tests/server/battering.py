@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--first", type=int, default=0)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    with tempfile.TemporaryDirectory() as folder:
         model = write_model(Path(folder) / "gru.noria")
         with serving(model, "--store", f"sqlite:{folder}/streams.db") as server:
             before = resident_mb(server)

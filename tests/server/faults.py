@@ -201,7 +201,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     begun = time.monotonic()
-    with tempfile.TemporaryDirectory(dir=".") as folder, contextlib.ExitStack() as stack:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         model = write_model(Path(folder) / "gru.noria")
         servers, store = 1, f"sqlite:{folder}/streams.db"
         if options.store == "postgres":

@@ -93,9 +93,13 @@ def test_a_repeated_seq_gives_the_stored_answer_and_changes_nothing(
                 requester.send("a", 4, 7), requester.send("a", 6, 6), requester.send("a", 6, 8)
             )
             assert together == [expected(session, "a", *span) for span in ((4, 7), (6, 6), (6, 8))]
+            long_ago, new = await asyncio.gather(
+                requester.send("a", 2, 3), requester.send("a", 9, 14)
+            )
+            assert (long_ago, new) == (first[1:3], expected(session, "a", 9, 14))
         async with running(model_path, url) as requester:
-            assert await requester.send("a", 2, 9) == expected(session, "a", 2, 9)
-            assert (await requester.engine.look(Key("gru", "a"))).seq == 9
+            assert await requester.send("a", 2, 15) == expected(session, "a", 2, 15)
+            assert (await requester.engine.look(Key("gru", "a"))).seq == 15
 
     run(body)
 

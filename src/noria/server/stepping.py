@@ -143,7 +143,8 @@ class Run:
 
     def fresh_answers(self, request: Request) -> list[dict[str, Any]]:
         """The answers of a request that this batch found."""
-        return self.answers[max(request.first - self.first, 0) : request.last - self.first + 1]
+        first, end = request.first - self.first, request.last - self.first + 1
+        return self.answers[max(first, 0) : max(end, 0)]
 
     def next_events(self) -> list[dict[str, Any]]:
         """The next events to take; none at the end.

@@ -20,12 +20,12 @@ from torch import nn
 
 from noria.training.loop import History, Objective, TrainingConfig, random_generator, train
 from noria.training.progress import watching
+from noria.training.trained import checkpoint_of
 
 __all__ = [
     "MemberPlan",
     "MemberRecipe",
     "Members",
-    "checkpoint_of",
     "held_out",
     "member_checkpoints",
     "nearest_size",
@@ -187,15 +187,10 @@ def nearest_size(build: Callable[[int], MemberPlan], parameters: int) -> int:
     return low - 1 if low > 1 and -excess(low - 1) < excess(low) else low
 
 
-def checkpoint_of(checkpoint: Path, title: str, member: int) -> Path:
-    """Where a member's checkpoint is."""
-    return checkpoint.with_name(f"{checkpoint.name}-{title}-{member}")
-
-
 def member_checkpoints(checkpoint: Path, members: int) -> list[Path]:
     """The files that training a network and its feed-forward rival may have made."""
     return [
-        checkpoint_of(checkpoint, title, member)
+        checkpoint_of(checkpoint, f"{title}-{member}")
         for title in ("network", "fnn")
         for member in range(members)
     ]
@@ -264,7 +259,7 @@ def train_members(
                 objective(member, module, config),
                 config,
                 fingerprint=hashlib.sha256(whole.encode()).hexdigest(),
-                checkpoint=checkpoint and checkpoint_of(checkpoint, title, member),
+                checkpoint=checkpoint and checkpoint_of(checkpoint, f"{title}-{member}"),
                 resume=resume,
                 on_update=on_update,
             )

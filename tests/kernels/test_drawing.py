@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from noria import kernels
-from noria.errors import KernelError, ShapeError
+from noria.errors import KernelError, ShapeError, UsageError
 from noria.kernels import Draw
 
 PROBABILITIES = np.array([0.1, 0.4, 0.05, 0.25, 0.2])
@@ -95,6 +95,22 @@ def test_refusals(change: dict[str, np.ndarray], error: type[Exception], message
     given = {"logits": np.zeros((2, 3)), "uniforms": np.zeros(2)} | change
     with pytest.raises(error, match=message):
         kernels.draw(Draw(), **given)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        *(Draw(temperature=value) for value in (-1.0, np.nan, np.inf)),
+        Draw(top_k=-1),
+        *(Draw(top_p=value) for value in (0.0, 1.5, np.nan)),
+        *(Draw(repetition_penalty=value) for value in (0.0, np.inf, np.nan)),
+    ],
+)
+def test_what_cannot_be_meant(how: Draw) -> None:
+    with pytest.raises(UsageError, match="no draw can be made"):
+        kernels.draw(how, np.zeros((2, 3)), np.zeros(2))
+    with pytest.raises(UsageError, match="no draw can be made"):
+        a_writer(1).write(how, np.zeros((1, 7), "float32"), np.zeros((1, 1)))
 
 
 def a_writer(batch: int, cell: str = "lstm", outcomes: int = 7) -> kernels.Stepper:

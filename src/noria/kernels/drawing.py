@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from noria.errors import KernelError, ShapeError
+from noria.errors import KernelError, ShapeError, UsageError
 from noria.kernels import _native
 from noria.kernels.scan import Array
 
-__all__ = ["Draw", "checked", "checked_recent", "draw"]
+__all__ = ["Draw", "check_draw", "checked", "checked_recent", "draw"]
 
 _DRAW = {"float32": _native.draw_float32, "float64": _native.draw_float64}
 
@@ -50,12 +50,14 @@ def draw(how: Draw, logits: Array, uniforms: Array, recent: Array | None = None)
     Raises:
         ShapeError: if a shape or an outcome disagrees.
         KernelError: if a dtype does, a logit is NaN or +∞, or nothing is possible.
+        UsageError: if `how` cannot be meant.
 
     >>> import numpy as np
     >>> logits = np.log([[0.5, 0.3, 0.2]] * 3)
     >>> draw(Draw(), logits, np.array([0.4, 0.7, 0.9])).tolist()
     [0, 1, 2]
     """
+    check_draw(how)
     if logits.ndim != 2 or not logits.shape[1]:
         raise ShapeError(f"logits has shape {logits.shape}, expected (B, V) with V of 1 or more")
     if logits.dtype.name not in _DRAW:
@@ -65,6 +67,18 @@ def draw(how: Draw, logits: Array, uniforms: Array, recent: Array | None = None)
     if recent is not None:
         recent = checked_recent(recent, batch, outcomes)
     return _DRAW[logits.dtype.name](how, np.ascontiguousarray(logits), uniforms, recent)
+
+
+def check_draw(how: Draw) -> None:
+    """Raises UsageError unless it can be meant."""
+    for name, value, fits in [
+        ("temperature", how.temperature, 0 <= how.temperature < np.inf),
+        ("top_k", how.top_k, how.top_k >= 0),
+        ("top_p", how.top_p, 0 < how.top_p <= 1),
+        ("repetition_penalty", how.repetition_penalty, 0 < how.repetition_penalty < np.inf),
+    ]:
+        if not fits:
+            raise UsageError(f"{name} is {value}, which no draw can be made with")
 
 
 def checked(name: str, array: Array, dtype: DTypeLike, shape: tuple[int, ...]) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 
 from noria.errors import KernelError, ShapeError
 from noria.kernels import _native
-from noria.kernels.drawing import Draw, checked, checked_recent
+from noria.kernels.drawing import Draw, check_draw, checked, checked_recent
 from noria.kernels.scan import Array
 from noria.kernels.stack import PackedStack, arguments, checked_states, lists, tuples
 
@@ -101,7 +101,9 @@ class Stepper:
             ShapeError: if a shape or an outcome disagrees with the weights.
             KernelError: if a dtype does, a logit is NaN or +∞, or nothing is possible; the state
                 and the logits then stand where this was met.
+            UsageError: if `how` cannot be meant.
         """
+        check_draw(how)
         dtype = self._packed.weights.dtype
         first, last = self._packed.layers[0], self._packed.layers[-1]
         outcomes = first.weight_ih.shape[1]

@@ -134,7 +134,7 @@ def test_data_and_arguments_that_cannot_be_meant(fitted: SequenceRegressor) -> N
         small().fit(X, ["high"] * 10)
     with pytest.raises(DataError, match="case 3: nan is no finite number"):
         small().fit(X, np.where(np.arange(10) == 3, np.nan, y))
-    with pytest.raises(UsageError, match="y is missing"):
+    with pytest.raises(UsageError, match="requires y to be passed"):
         small().fit(X)
     with pytest.raises(UsageError, match="baseline 'svm' is none of fnn, mean"):
         small(baselines=["svm"]).fit(X, y)

@@ -72,10 +72,23 @@ def from_arrays(X: Any, y: Any = None, groups: Any = None) -> LabelledSequences:
     (5, 1)
     """
     name = "X"
+    if hasattr(X, "toarray"):
+        raise DataError(f"X is {type(X).__name__}: sparse data is not read; give X.toarray()")
+    if hasattr(X, "__array__"):
+        X = np.asarray(X)
     if not isinstance(X, np.ndarray | Sequence):
         raise DataError(f"X is {type(X).__name__}: expected an array (N, T, I) or a list of arrays")
-    if isinstance(X, np.ndarray) and X.ndim not in (2, 3):
-        raise DataError(f"X has shape {X.shape}: expected (N, T, I) or (N, T)")
+    if isinstance(X, np.ndarray):
+        if X.ndim not in (2, 3):
+            raise DataError(
+                f"X has shape {X.shape}: expected (N, T, I) or (N, T). Reshape your data: X[None]"
+                " is one series"
+            )
+        if len(X) and not X.size:
+            raise DataError(
+                f"X has 0 feature(s) (shape={X.shape}) while a minimum of 1 is required: a case"
+                " needs a step and a channel"
+            )
     if not len(X):
         raise DataError("X holds no sequences")
     sequences = tuple(_sequence(part, index) for index, part in enumerate(X))
@@ -100,6 +113,8 @@ def _one_each(name: str, values: Any, count: int) -> NDArray[Any] | None:
 
 
 def _sequence(part: Any, index: int) -> NDArray[np.float32]:
+    if np.iscomplexobj(part):
+        raise DataError(f"X[{index}] is complex. Complex data not supported: give its parts apart")
     try:
         values = np.asarray(part, dtype=np.float64)
     except (TypeError, ValueError):

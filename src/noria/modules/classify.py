@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import Any
 
 import torch
@@ -100,7 +101,13 @@ class ClassifyModule(nn.Module):
         self.plan = plan
         self.dropout = dropout
         self.front = (
-            ConvolutionFront(plan.input_size, plan.channels, plan.kernel_size, plan.strides)
+            ConvolutionFront(
+                plan.input_size,
+                plan.channels,
+                plan.kernel_size,
+                plan.strides,
+                os.environ.get("NORM", "batch"),
+            )
             if plan.strides
             else None
         )
@@ -108,7 +115,14 @@ class ClassifyModule(nn.Module):
             plan.wiring, dropout=dropout, recurrent_dropout=recurrent_dropout
         )
         self.pooling = PoolingHead(plan.pooling, plan.wiring.output_size)
-        beside = 0 if self.front is None else 2 * plan.input_size
+        self.beside = os.environ.get("BESIDE", "pooled")
+        n = {
+            "level": 2 * plan.input_size,
+            "pooled": 2 * plan.channels,
+            "both": 2 * plan.input_size + 2 * plan.channels,
+            "none": 0,
+        }[self.beside]
+        beside = 0 if self.front is None else n
         self.output = nn.Linear(self.pooling.output_size + beside, plan.classes)
 
     @property
@@ -130,8 +144,11 @@ class ClassifyModule(nn.Module):
         if self.front is not None:
             x = x.masked_fill(~running_steps(lengths, x.shape[1]), 0.0)
             mean, deviation = mean_and_deviation(x, lengths)
-            beside = (mean[:, 0], deviation[:, 0].log())
             x, lengths = self.front(x, lengths)
+            if self.beside in ("level", "both"):
+                beside = (mean[:, 0], deviation[:, 0].log())
+            if self.beside in ("pooled", "both"):
+                beside += (x.sum(dim=1) / lengths[:, None], x.amax(dim=1))
             x = functional.dropout(x, self.dropout, self.training)
         hidden, state = self.network(x, None, lengths)
         pooled = torch.cat([self.pooling(hidden, state, lengths), *beside], dim=1)

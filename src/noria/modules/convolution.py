@@ -14,6 +14,7 @@ __all__ = ["ConvolutionFront", "SequenceNorm", "front_strides", "mean_and_deviat
 
 _FEWEST_STEPS = 32
 _USUAL_LAYERS = 3
+_MOMENTUM = 0.1
 
 
 def front_strides(layers: int | None, length: int) -> tuple[int, ...]:
@@ -71,6 +72,40 @@ class SequenceNorm(nn.Module):
         return (x - mean) / deviation * self.weight + self.bias
 
 
+class BatchNorm(nn.Module):
+    """Each channel in units of its deviation over the steps of a batch.
+
+    Unlike `SequenceNorm` it leaves in a row how strongly the row answers. Once trained it takes the
+    running mean and deviation: neither the batch nor the padding shows. These two are parameters
+    that no gradient moves, so that best weights, checkpoints and model files hold them.
+
+    Args:
+        channels: C.
+
+    Source: Ioffe & Szegedy 2015.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.mean = nn.Parameter(torch.zeros(channels), requires_grad=False)
+        self.variance = nn.Parameter(torch.ones(channels), requires_grad=False)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Normalise x, shape (B, T, C), zero past the lengths (B,)."""
+        mean, variance = self.mean, self.variance
+        if self.training:
+            running = running_steps(lengths, x.shape[1])
+            steps = lengths.sum()
+            mean = x.sum(dim=(0, 1)) / steps
+            variance = ((x - mean).masked_fill(~running, 0.0) ** 2).sum(dim=(0, 1)) / steps
+            with torch.no_grad():
+                self.mean.lerp_(mean, _MOMENTUM)
+                self.variance.lerp_(variance, _MOMENTUM)
+        return (x - mean) * (self.weight * (variance + 1e-5).rsqrt()) + self.bias
+
+
 class ConvolutionFront(nn.Module):
     """Convolutions over time, each with a norm over the row's steps and a ReLU.
 
@@ -82,7 +117,12 @@ class ConvolutionFront(nn.Module):
     """
 
     def __init__(
-        self, input_size: int, channels: int, kernel_size: int, strides: Sequence[int]
+        self,
+        input_size: int,
+        channels: int,
+        kernel_size: int,
+        strides: Sequence[int],
+        norm: str = "batch",
     ) -> None:
         super().__init__()
         self.strides = tuple(strides)
@@ -92,7 +132,8 @@ class ConvolutionFront(nn.Module):
                 [input_size, *[channels] * len(strides)], strides, strict=False
             )
         )
-        self.norms = nn.ModuleList(SequenceNorm(channels) for _ in strides)
+        make = BatchNorm if norm == "batch" else SequenceNorm
+        self.norms = nn.ModuleList(make(channels) for _ in strides)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Convolve.

@@ -141,6 +141,11 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.checkpoint_every = checkpoint_every
         self.seed = seed
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = tags.input_tags.allow_nan = True
+        return tags
+
     def fit(
         self,
         X: Any,

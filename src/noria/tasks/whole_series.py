@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.validation import column_or_1d
 
 from noria.errors import DataError, UsageError
 from noria.features.cases import CaseColumns, read_cases
@@ -74,10 +75,15 @@ def read_sequences(
         if y is not None or groups is not None:
             raise UsageError("y is given, but a file or dataframe brings its own labels")
         return read_cases(X, columns, labelled=labelled)
-    cases = from_arrays(X, y, groups)
-    if labelled and cases.labels is None:
-        raise UsageError("y is missing: arrays bring no labels")
-    return cases
+    if labelled and y is None:
+        raise UsageError(
+            "this estimator requires y to be passed, but the target y is None: arrays bring no"
+            " labels"
+        )
+    y = None if y is None else np.asarray(y)
+    if y is not None and y.ndim == 2 and y.shape[1] == 1:
+        y = column_or_1d(y, warn=True)  # as scikit-learn does
+    return from_arrays(X, y, groups)
 
 
 def scale_sequences(
@@ -123,8 +129,8 @@ def deal_folds(
     for fold in range(members):
         if not (folds == fold).any():
             raise DataError(
-                f"{cases.name}: {len(cases)} cases are too few for {count} folds: each needs one of"
-                " a class that has two"
+                f"{cases.name}: {'one sample is' if len(cases) == 1 else f'{len(cases)} cases are'}"
+                f" too few for {count} folds: each needs one of a class that has two"
             )
     return folds
 

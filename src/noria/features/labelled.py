@@ -29,6 +29,7 @@ class LabelledSequences:
         labels: The class of each, shape (N,); None where the source has none.
         name: What messages call the source.
         groups: Who or what each comes from, shape (N,); None where that is not told.
+        targets: Whether the source says that the labels are numbers to predict, not classes.
     """
 
     sequences: tuple[NDArray[np.float32], ...]
@@ -37,6 +38,7 @@ class LabelledSequences:
     labels: NDArray[Any] | None
     name: str
     groups: NDArray[Any] | None = None
+    targets: bool = False
 
     def __len__(self) -> int:
         return len(self.sequences)
@@ -182,9 +184,12 @@ def resampled(sequence: NDArray[np.float32], positions: NDArray[Any]) -> NDArray
     >>> resampled(np.array([[0.0], [2.0]], np.float32), np.array([0.0, 0.5])).tolist()
     [[0.0], [1.0]]
     """
-    steps = np.arange(len(sequence))
-    columns = [np.interp(positions, steps, column) for column in sequence.T]
-    return np.stack(columns, axis=1).astype(np.float32)
+    before = np.minimum(positions.astype(np.int64), max(len(sequence) - 2, 0))
+    after = np.minimum(before + 1, len(sequence) - 1)
+    share = (positions - before)[:, np.newaxis]
+    low, high = sequence[before].astype(np.float64), sequence[after].astype(np.float64)
+    between: NDArray[np.float32] = (low + share * (high - low)).astype(np.float32)
+    return between
 
 
 def flattened(sequences: Sequence[NDArray[np.float32]], window: int) -> NDArray[np.float32]:

@@ -89,7 +89,8 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         learning_rate: Top of the schedule.
         weight_decay: Of AdamW.
         patience: Validations, 25 in all, without a better one before a member stops.
-        baselines: What to compare with: "fnn", "nearest_neighbour", "logistic_regression".
+        baselines: What to compare with: "fnn", "nearest_neighbour", "logistic_regression", and
+            "minirocket", which is left out where sktime and numba are not installed.
         checkpoint_every: Training steps between two checkpoints.
         seed: Of everything random.
 

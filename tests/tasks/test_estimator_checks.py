@@ -13,9 +13,19 @@ from sklearn.base import clone
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
+from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from noria import SequenceClassifier, SequenceRegressor, TextClassifier
+from noria import (
+    AnomalyDetector,
+    Forecaster,
+    LanguageModel,
+    SequenceClassifier,
+    SequenceRegressor,
+    SequenceTagger,
+    TextClassifier,
+    Translator,
+)
 from noria.errors import DataError, UsageError
 from tests.tasks.bumps import bumps, small
 
@@ -51,6 +61,29 @@ def _quick(kind: Callable[..., Any]) -> Any:
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 def test_scikit_learns_checks(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        estimator_checks.check_estimator_cloneable,
+        estimator_checks.check_estimator_repr,
+        estimator_checks.check_get_params_invariance,
+        estimator_checks.check_mixin_order,
+        estimator_checks.check_no_attributes_set_in_init,
+        estimator_checks.check_parameters_default_constructible,
+        estimator_checks.check_set_params,
+        estimator_checks.check_valid_tag_types,
+    ],
+)
+@pytest.mark.parametrize(
+    "kind",
+    [AnomalyDetector, Forecaster, LanguageModel, SequenceTagger, TextClassifier, Translator],
+)
+def test_those_that_take_no_arrays_keep_scikit_learns_habits(
+    kind: Callable[[], Any], check: Callable[[str, Any], None]
+) -> None:
+    check(kind.__name__, kind())
 
 
 def test_other_lengths_are_welcome_and_other_channels_are_not() -> None:

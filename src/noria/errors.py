@@ -5,6 +5,7 @@
     │   ├── ShapeError      an array whose shape disagrees with the model
     │   ├── WiringError     a wiring that cannot be built
     │   ├── KernelError     a configuration the native core does not run
+    │   ├── NotFittedError  an estimator asked before fit; scikit-learn's too, so it lives in tasks
     │   └── MissingExtraError   an optional library is not installed
     ├── DataError           the user's data is not what it should be          exit 3
     ├── ModelFileError      a model file or checkpoint is damaged or foreign  exit 3

@@ -137,8 +137,9 @@ struct LayerInputs {
   const T* bias_ih;       // (G * H)
   const T* bias_hh;       // (G * H) or null: zeros
   const T* parameters;    // of an own cell: (P, H)
-  // Null, or (slots, H): every pre-activation that the cell reads is normalised over the layer's neurons before
-  // its biases are added, and multiplied by these. Slots: an LSTM's i, f, g, o; a GRU's a_n, r, z, b_n.
+  // Null, or (slots, H): every pre-activation that the cell reads is normalised over the layer's neurons
+  // before its biases are added, and multiplied by these. Slots: an LSTM's i, f, g, o; a GRU's a_n, r, z,
+  // b_n.
   const T* weight_norm;
   int64_t block_count;
   const RecurrentBlock<T>* blocks;

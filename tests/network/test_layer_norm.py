@@ -15,12 +15,14 @@ from torch import Tensor
 from torch.func import functional_call
 
 from noria import kernels
-from noria.cells import GRU, LSTM, MGU, RNN, SLSTM, Cell, EquationCell, Linear
+from noria.cells import GRU, LSTM, MGU, RNN, SLSTM, Cell, EquationCell, Linear, make_cell
 from noria.errors import ModelFileError, UsageError, WiringError
+from noria.kernels.scan import SLOTS
 from noria.network import Network, to_torch
 from noria.runtime import Session, write_model
 from noria.runtime.stepper import NetworkStepper
 from noria.wiring import Wiring
+from tests.commands import result
 from tests.network.reference import (
     FEEDBACKS,
     assert_close,
@@ -175,6 +177,21 @@ def test_gradients_by_differences(cell: str, feedback: str) -> None:
 
     arguments = (x, *weights.values(), *(part.requires_grad_() for part in flat(start)))
     assert torch.autograd.gradcheck(run, arguments, fast_mode=True)
+
+
+def test_cells_and_kernels_name_the_same_slots() -> None:
+    for name, slots in SLOTS.items():
+        assert make_cell(name, 3).slots == slots
+        assert make_cell(name, 3, layer_norm=True).normalised == slots
+        assert make_cell(name, 3).normalised == ()
+    assert Threefold(3, layer_norm=True).normalised == ("x_b", "a", "r_b")
+
+
+def test_info_tells_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Network(3, [LSTM(4, layer_norm=True), LSTM(4)]).save(tmp_path / "net.noria")
+    _, out, _ = result(capsys, ["info", str(tmp_path / "net.noria")])
+    assert "lstm, normalised, 3 → 4; dense" in out
+    assert "lstm 4 → 4; dense" in out
 
 
 def test_scale_and_shift_of_all_weights_do_not_matter() -> None:

@@ -14,6 +14,7 @@ import argparse
 import copy
 import json
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -43,6 +44,9 @@ AT_ONCE = 64
 
 ALLOWANCE = 16 << 20
 """Bytes that the interpreter may take for itself meanwhile."""
+
+LONGEST_S = 60
+"""What one case may take on a slow machine before it counts as one without an end."""
 
 HOSTILE: list[Any] = [
     *(0, 1, -1, 2, 7, 2**31, 2**63, -(2**63), 10**30, 1e308, -1e308, 5e-324, 0.5),
@@ -308,6 +312,10 @@ def mutated_message(
     return text
 
 
+def too_long(*_: Any) -> None:
+    raise TimeoutError(f"no end after {LONGEST_S} s")
+
+
 class Memory:
     """The most memory this process has taken since the last look."""
 
@@ -352,9 +360,11 @@ def run(
     found = Counter[str]()
     memory, largest, begun = Memory(), 0, time.monotonic()
     names = list(kinds)
+    signal.signal(signal.SIGALRM, too_long)
     for number in range(first, first + count):
         chance = random.Random(f"{seed}-{number}")
         name = names[number % len(names)]
+        signal.alarm(LONGEST_S)
         try:
             what, size = kinds[name](chance)
         except Exception as error:
@@ -362,6 +372,8 @@ def run(
                 raise AssertionError(f"case {number} of seed {seed}, a {name}") from error
             print(f"case {number} of seed {seed}, a {name}: {error!r}", flush=True)
             what, size = "FAILED", 0
+        finally:
+            signal.alarm(0)
         found[what] += 1
         largest = max(largest, size)
         if (number + 1) % AT_ONCE == 0:

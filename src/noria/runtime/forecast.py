@@ -70,7 +70,10 @@ class ForecastStream:
         document = model.document
         part = document["parts"]["network"]
         settings = document["settings"]
-        members = [_below(f"network.{n}.", model.weights) for n in range(part["members"])]
+        found = {name.split(".")[1] for name in model.weights if name.startswith("network.")}
+        if part["members"] != len(found):
+            raise ModelFileError("the model file is damaged: it has not as many members as it says")
+        members = [_below(f"network.{n}.", model.weights) for n in range(len(found))]
         self.stepper = EnsembleStepper(
             [NetworkStepper(model.wiring, _below("network.", own)) for own in members]
         )

@@ -46,7 +46,7 @@ ALLOWANCE = 16 << 20
 """Bytes that the interpreter may take for itself meanwhile."""
 
 LONGEST_S = 60
-"""What one case may take on a slow machine before it counts as one without an end."""
+"""Processor time that one case may take before it counts as one without an end."""
 
 HOSTILE: list[Any] = [
     *(0, 1, -1, 2, 7, 2**31, 2**63, -(2**63), 10**30, 1e308, -1e308, 5e-324, 0.5),
@@ -360,11 +360,11 @@ def run(
     found = Counter[str]()
     memory, largest, begun = Memory(), 0, time.monotonic()
     names = list(kinds)
-    signal.signal(signal.SIGALRM, too_long)
+    signal.signal(signal.SIGVTALRM, too_long)
     for number in range(first, first + count):
         chance = random.Random(f"{seed}-{number}")
         name = names[number % len(names)]
-        signal.alarm(LONGEST_S)
+        signal.setitimer(signal.ITIMER_VIRTUAL, LONGEST_S)
         try:
             what, size = kinds[name](chance)
         except Exception as error:
@@ -373,7 +373,7 @@ def run(
             print(f"case {number} of seed {seed}, a {name}: {error!r}", flush=True)
             what, size = "FAILED", 0
         finally:
-            signal.alarm(0)
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         found[what] += 1
         largest = max(largest, size)
         if (number + 1) % AT_ONCE == 0:

@@ -221,7 +221,7 @@ class Channels:
             raise ValueError("the channels' scales are not one for each channel")
         if not (np.isfinite(whole).all() and (scale > 0).all() and (change > 0).all()):
             raise ValueError("the channels' scales must be positive")
-        if not set(cycles) <= set(_CYCLES) or int(document["step"]) < 1:
+        if not set(cycles) <= set(_CYCLES) or not 1 <= int(document["step"]) < 2**53:
             raise ValueError("the channels' calendar is not known")
         return cls(names, level, scale, change, cycles, int(document["step"]))
 

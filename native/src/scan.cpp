@@ -7,6 +7,7 @@ namespace {
 
 constexpr int64_t block_bytes = 512 * 1024;  // half of a usual L2 cache
 constexpr int64_t least_block_rows = 96;
+constexpr int64_t rows_of_norm = 36;  // whose sums stay in the cache until they are normalised
 
 // Where a layer's weights and biases lie once packed.
 template <class T>
@@ -352,12 +353,11 @@ void apply_cell(const ForwardJob<T>& job, const ForwardLayer<T>& layer, int64_t 
 }
 
 template <class T, class CellType, class Weight>
-void step(const ForwardJob<T>& job, int64_t index, int64_t t, Range rows, Range own, const StepRows<T>& at) {
+void step_rows(const ForwardJob<T>& job, int64_t index, int64_t t, Range rows, Range own,
+               const StepRows<T>& at) {
   const ForwardLayer<T>& layer = job.layers[index];
   const CellType cell = cell_of<CellType>(layer.in);
-  const int64_t hidden = layer.in.hidden, count = running(job, rows, t);
-  if (count == 0) return;
-  rows.last = rows.first + count;
+  const int64_t hidden = layer.in.hidden, count = rows.last - rows.first;
   const int before_side = t & 1, after_side = ~t & 1;
   // Weights of eight bits: all, since each call rounds the inputs.
   const int64_t at_once = std::is_same_v<T, Weight>
@@ -386,6 +386,19 @@ void step(const ForwardJob<T>& job, int64_t index, int64_t t, Range rows, Range 
   if (job.by_neuron) job.barrier->wait();
   normalise<T, CellType>(layer, count, own, at);
   apply_cell<T, CellType>(job, layer, t, rows, own, at.gates);
+}
+
+template <class T, class CellType, class Weight>
+void step(const ForwardJob<T>& job, int64_t index, int64_t t, Range rows, Range own, const StepRows<T>& at) {
+  const ForwardLayer<T>& layer = job.layers[index];
+  const CellType cell = cell_of<CellType>(layer.in);
+  const int64_t count = running(job, rows, t), padded = panels_of<T>(layer.in.hidden) * width<T>;
+  const int64_t some = layer.norm && !job.by_neuron ? rows_of_norm : count;
+  for (int64_t i = 0; i < count; i += some)
+    step_rows<T, CellType, Weight>(job, index, t,
+                                   {rows.first + i, rows.first + (i + some < count ? i + some : count)}, own,
+                                   {at.sums + i * padded * cell.slots, at.gates + i * padded * cell.kept,
+                                    at.statistics + i * cell.slots * 2});
 }
 
 template <class T, class CellType, class Weight>

@@ -239,21 +239,16 @@ struct Back : Numbers<T, CellType> {
     memcpy(to, layer.statistics + ((block.base + step) * S + slot) * 2, size_t(count) * sizeof *to);
   }
 
-  // From the gradients of what the norm gave to those of the sums, for this part's panels of a step.
-  void go_through_norm(const Block& block, int64_t t) const {
-    const Range rows = this->rows(), own = this->own();
-    for (int64_t s = rows.first; s < rows.first + running(job, rows, t); ++s) {
-      const int64_t step = job.offset[t] + s - block.base;
-      with_slots(cell_type, [&]<int N>(int slot) {
-        Statistics<T> of[N];
-        read_statistics(block, step, slot, N, of);
-        norm_row(block, step)
-            .template back<N>(slot, of, layer.d_norm + step * S * padded, padded, own.first, own.last,
-                              layer.d_a + step * S * padded);
-      });
-      for (int64_t panel = own.first; layer.diagonal && panel < own.last; ++panel)
-        feed_itself(step, s, panel);
-    }
+  // From the gradients of what the norm gave to those of the sums, for a row of a step and some panels.
+  void go_through_norm(const Block& block, int64_t t, int64_t s, Range own) const {
+    const int64_t step = job.offset[t] + s - block.base, at = step * S * padded;
+    with_slots(cell_type, [&]<int N>(int slot) {
+      Statistics<T> of[N];
+      read_statistics(block, step, slot, N, of);
+      norm_row(block, step)
+          .template back<N>(slot, of, layer.d_norm + at, padded, own.first, own.last, layer.d_a + at);
+    });
+    for (int64_t panel = own.first; layer.diagonal && panel < own.last; ++panel) feed_itself(step, s, panel);
   }
 
   // Gradients of gains and, in the place of sum_strip(), of biases.
@@ -325,13 +320,18 @@ struct Back : Numbers<T, CellType> {
   }
 
   void step(const Block& block, int64_t t) const {
-    const Range rows = this->rows(), own = this->own();
-    const int64_t running_rows = running(job, rows, t);
-    if constexpr (!built_in<CellType>)
-      return step_own(block, t, {rows.first, rows.first + running_rows}, own);
-    else
-      for (int64_t s = rows.first; s < rows.first + running_rows; ++s)
+    const Range own = this->own();
+    Range rows = this->rows();
+    rows.last = rows.first + running(job, rows, t);
+    if constexpr (!built_in<CellType>) step_own(block, t, rows, own);
+    for (int64_t s = rows.first; s < rows.last; ++s) {
+      if constexpr (built_in<CellType>)
         for (int64_t panel = own.first; panel < own.last; ++panel) cell(block, t, s, panel);
+      if (layer.norm && !job.by_neuron) go_through_norm(block, t, s, own);
+    }
+    if (!layer.norm || !job.by_neuron) return;
+    job.barrier->wait();
+    for (int64_t s = rows.first; s < rows.last; ++s) go_through_norm(block, t, s, own);
   }
 
   // d_h of the layer that a product read += weightᵀ · d_a(t), times the mask (B, Hp) in between or null.
@@ -574,10 +574,6 @@ void go_back(const BackwardJob<T>& job, int part, const Block& block) {
   for (int64_t t = block.last_step - 1; t >= block.first_step; --t) {
     for (int64_t l = job.layer_count - 1; l >= 0; --l) {
       with_layer(job, l, part, [&](const auto& back) { back.step(block, t); });
-      if (job.layers[l].norm) {
-        if (job.by_neuron) job.barrier->wait();
-        with_layer(job, l, part, [&](const auto& back) { back.go_through_norm(block, t); });
-      }
       if (job.by_neuron && (l > 0 || job.layers[l].any_dense)) job.barrier->wait();
       if (l > 0) with_layer(job, l, part, [&](const auto& back) { back.hand_down(block, t); });
     }

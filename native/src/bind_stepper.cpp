@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "bindings.h"
+#include "draw.h"
 
 namespace noria {
 namespace {
@@ -72,6 +73,32 @@ class Buffer {
 // Other threads may run while a step takes longer than handing the interpreter over does.
 constexpr double multiplications_worth_a_release = 2e5;
 
+// Temperature, top_k, top_p and repetition_penalty.
+using DrawArguments = std::tuple<double, int64_t, double, double>;
+
+Draw draw_of(const DrawArguments& how) {
+  const auto& [temperature, top_k, top_p, repetition_penalty] = how;
+  return {temperature, top_k, top_p, repetition_penalty};
+}
+
+[[noreturn]] void raise_no_numbers() {
+  raise("KernelError", "the log-probabilities to draw from are not all numbers, or none is possible");
+}
+
+template <class T>
+using Changed = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
+
+template <class T>
+Output<int64_t> bound_draw(const DrawArguments& how, Input<T> logits, Input<double> uniforms,
+                           std::optional<Lengths> recent) {
+  Output<int64_t> drawn = new_array<int64_t>({logits.shape(0)});
+  if (!draw<T>(draw_of(how), int64_t(logits.shape(0)), int64_t(logits.shape(1)), logits.data(), nullptr,
+               recent ? recent->data() : nullptr, recent ? int64_t(recent->shape(1)) : 0, uniforms.data(),
+               drawn.data()))
+    raise_no_numbers();
+  return drawn;
+}
+
 template <class T>
 class BoundStepper {
  public:
@@ -107,6 +134,32 @@ class BoundStepper {
         raise("ShapeError",
               "index holds " + std::to_string(i) + ", expected 0.." + std::to_string(input_ - 1));
     return into(std::move(out), [&](T* y) { stepper_.step_index(from.data(), y); });
+  }
+
+  // Draws N outcomes of each row and reads each at once. logits (B, V), where the first is drawn from, are
+  // then those after the last; recent (B, R) is a ring, filled from `written` on. The caller has checked all
+  // arrays.
+  Output<int64_t> write(const DrawArguments& how, Changed<T> logits, Input<T> barred, Input<double> uniforms,
+                        Changed<int64_t> recent, int64_t written) {
+    const size_t count = uniforms.shape(0);
+    const int64_t batch = shape_[0], ring = int64_t(recent.shape(1));
+    const Draw draws = draw_of(how);
+    Output<int64_t> drawn = new_array<int64_t>({count, size_t(batch)});
+    bool found = true;
+    {
+      const Turn turn(taken_);
+      const nb::gil_scoped_release released;
+      for (size_t n = 0; n < count && found; ++n, ++written) {
+        int64_t* chosen = drawn.data() + int64_t(n) * batch;
+        found = draw<T>(draws, batch, input_, logits.data(), barred.data(), recent.data(), ring,
+                        uniforms.data() + int64_t(n) * batch, chosen);
+        if (!found) break;
+        for (int64_t b = 0; b < batch; ++b) recent.data()[b * ring + written % ring] = chosen[b];
+        stepper_.step_index(chosen, logits.data());
+      }
+    }
+    if (!found) raise_no_numbers();
+    return drawn;
   }
 
   std::vector<std::vector<Output<T>>> state() {
@@ -184,6 +237,7 @@ void bind(nb::module_& module, const char* name) {
       .def(nb::init<const std::vector<Layer<T>>&, Input<T>, bool, int64_t>())
       .def("step", &BoundStepper<T>::step, nb::arg("x"), nb::arg("out") = nb::none())
       .def("step_index", &BoundStepper<T>::step_index, nb::arg("index"), nb::arg("out") = nb::none())
+      .def("write", &BoundStepper<T>::write)
       .def("state", &BoundStepper<T>::state)
       .def("set_state", &BoundStepper<T>::set_state);
 }
@@ -191,6 +245,8 @@ void bind(nb::module_& module, const char* name) {
 }  // namespace
 
 void bind_steppers(nb::module_& module) {
+  module.def("draw_float32", bound_draw<float>, nb::arg(), nb::arg(), nb::arg(), nb::arg().none());
+  module.def("draw_float64", bound_draw<double>, nb::arg(), nb::arg(), nb::arg(), nb::arg().none());
   bind<float>(module, "Stepper_float32");
   bind<double>(module, "Stepper_float64");
 }

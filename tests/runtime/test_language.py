@@ -117,41 +117,6 @@ def test_a_sample_is_the_same_alone_and_beside_others() -> None:
     assert texts(1, 8) != three[:1]
 
 
-def test_temperature_top_k_and_top_p_by_hand() -> None:
-    probabilities = np.array([0.1, 0.4, 0.05, 0.25, 0.2])
-    logits = np.log(probabilities)[None].astype(np.float32)
-    uniforms = (np.arange(1000) + 0.5) / 1000
-
-    def shares(**options: Any) -> np.ndarray:
-        sampling = Sampling(**options)
-        rows = np.repeat(logits, 1000, axis=0)
-        return np.bincount(sampling.choose(rows, uniforms), minlength=5) / 1000
-
-    np.testing.assert_allclose(shares(), probabilities, atol=2e-3)
-    sharper = probabilities**2 / (probabilities**2).sum()
-    np.testing.assert_allclose(shares(temperature=0.5), sharper, atol=2e-3)
-    np.testing.assert_allclose(shares(temperature=0.0), [0, 1, 0, 0, 0])
-    np.testing.assert_allclose(shares(top_k=2), [0, 0.4 / 0.65, 0, 0.25 / 0.65, 0], atol=2e-3)
-    kept = np.array([0, 0.4, 0, 0.25, 0.2]) / 0.85  # 0.4 + 0.25 < 0.7 <= 0.4 + 0.25 + 0.2
-    np.testing.assert_allclose(shares(top_p=0.7), kept, atol=2e-3)
-    np.testing.assert_allclose(shares(top_p=0.3), [0, 1, 0, 0, 0])
-    np.testing.assert_allclose(shares(top_k=9, top_p=1.0), probabilities, atol=2e-3)
-
-
-def test_the_repetition_penalty_multiplies_log_probabilities_of_recent_tokens() -> None:
-    probabilities = np.array([0.1, 0.4, 0.05, 0.25, 0.2])
-    logits = np.repeat(np.log(probabilities)[None] + 3, 1000, axis=0).astype(np.float32)
-    uniforms = (np.arange(1000) + 0.5) / 1000
-    recent = np.tile([1, -1, 1, 4], (1000, 1))
-    changed = probabilities.copy()
-    changed[[1, 4]] **= 2.0
-    chosen = Sampling(repetition_penalty=2.0).choose(logits, uniforms, recent)
-    shares = np.bincount(chosen, minlength=5) / 1000
-    np.testing.assert_allclose(shares, changed / changed.sum(), atol=2e-3)
-    greedy = Sampling(temperature=0, repetition_penalty=2.0).choose(logits, uniforms, recent)
-    assert set(greedy.tolist()) == {3}
-
-
 def test_what_is_forbidden_never_comes() -> None:
     for sampling in (Sampling(), Sampling(temperature=0), Sampling(repetition_penalty=1.5)):
         forbidden = [0, 1, 2, 5, 7]

@@ -3,12 +3,14 @@
 `explain` says whether a configuration runs here, and why not; `scan` runs a sequence,
 `scan_backward` its gradients, `linear` an output layer; `pack` and `scan_packed` make single steps
 cheap. `scan_stack` and its kin do the same for layers that feed each other. A `Stepper` holds the
-states of streams and advances them step by step. The forward pass gives the same bits whole or in
-chunks, alone or in a batch, on any number of threads.
+states of streams and advances them step by step; `draw` draws what comes next, and the stepper
+writes on with it. The forward pass gives the same bits whole or in chunks, alone or in a batch, on
+any number of threads.
 """
 
 from __future__ import annotations
 
+from noria.kernels.drawing import Draw, draw
 from noria.kernels.packed import Packed, pack, scan_packed
 from noria.kernels.scan import Gradients, Saved, Scan, explain, linear, scan, scan_backward
 from noria.kernels.stack import (
@@ -27,6 +29,7 @@ from noria.kernels.stepper import Stepper
 from noria.kernels.threads import get_num_threads, instruction_set, set_num_threads
 
 __all__ = [
+    "Draw",
     "Gradients",
     "LayerGradients",
     "Packed",
@@ -38,6 +41,7 @@ __all__ = [
     "StackLayer",
     "StackScan",
     "Stepper",
+    "draw",
     "explain",
     "get_num_threads",
     "instruction_set",

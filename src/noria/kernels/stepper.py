@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from noria.errors import ShapeError
+import numpy as np
+
+from noria.errors import KernelError, ShapeError
 from noria.kernels import _native
+from noria.kernels.drawing import Draw, check_draw, checked, checked_recent
 from noria.kernels.scan import Array
 from noria.kernels.stack import PackedStack, arguments, checked_states, lists, tuples
 
@@ -65,6 +68,64 @@ class Stepper:
         # the bound methods themselves: a call through Python would cost as much as a small step
         self.step = self._native.step
         self.step_index = self._native.step_index
+
+    def write(
+        self,
+        how: Draw,
+        logits: Array,
+        uniforms: Array,
+        *,
+        barred: Array | None = None,
+        recent: Array | None = None,
+        written: int = 0,
+    ) -> Array:
+        """Draw N outcomes of each row one after the other and step on with each: one native call.
+
+        They are those of `draw` and `step_index` by turns, to the same bits. The last layer is as
+        wide as the input: what it foretells is what it reads.
+
+        Args:
+            how: How to draw.
+            logits: What the first is drawn from, shape (B, V), dense; overwritten with what comes
+                after the last.
+            uniforms: Random numbers from 0 up to 1, float64, shape (N, B).
+            barred: Is added to the logits before each draw, shape (V,); None for zeros.
+            recent: Outcomes to penalise, int64, shape (B, R), dense, −1 for none; column
+                `written` modulo R gets the first drawn, and so on round. None for no penalty.
+            written: See `recent`.
+
+        Returns:
+            int64, shape (N, B).
+
+        Raises:
+            ShapeError: if a shape or an outcome disagrees with the weights.
+            KernelError: if a dtype does, a logit is NaN or +∞, or nothing is possible; the state
+                and the logits then stand where this was met.
+            UsageError: if `how` cannot be meant.
+        """
+        check_draw(how)
+        dtype = self._packed.weights.dtype
+        first, last = self._packed.layers[0], self._packed.layers[-1]
+        outcomes = first.weight_ih.shape[1]
+        if last.hidden_size != outcomes:
+            raise ShapeError(
+                f"the stack has {last.hidden_size} outputs and {outcomes} inputs: to write, it must"
+                " read what it foretells"
+            )
+        if recent is None:
+            recent, how = np.full((self.batch_size, 1), -1), how._replace(repetition_penalty=1.0)
+        if barred is None:
+            barred = np.zeros(outcomes, dtype)
+        if not (logits.flags.carray and recent.flags.carray):
+            raise KernelError("logits and recent are written to: give dense arrays in C order")
+        return self._native.write(
+            how,
+            checked("logits", logits, dtype, (self.batch_size, outcomes)),
+            checked("barred", barred, dtype, (outcomes,)),
+            checked("uniforms", uniforms, np.float64, (len(uniforms), self.batch_size)),
+            checked_recent(recent, self.batch_size, outcomes),
+            written,
+        )
 
     @property
     def state(self) -> tuple[tuple[Array, ...], ...]:

@@ -86,7 +86,9 @@ def add_confusion(
             share = cases / max(sum(cells), 1)
             rgb = "11,122,91" if column == number else "194,96,10"
             style = f"background:rgba({rgb},{0.55 * math.sqrt(share):.2f})"
-            shaded.append(f'<td style="{style}">{whole(cases)}</td>')
+            shaded.append(
+                f'<td style="{style}">{whole(cases)}</td>' if cases else '<td class="none">0</td>'
+            )
         rows.append(f'<tr><th scope="row">{escape(name)}</th>{"".join(shaded)}</tr>')
     page.section(
         "What is taken for what",

@@ -21,7 +21,7 @@ def add_origin(page: Page, file: ModelFile, data: Sequence[Sequence[str]]) -> No
         data: What it was trained on, as rows of name and value.
     """
     settings = [
-        (key, words(value, none="automatic")) for key, value in file.document["settings"].items()
+        (key, words(value, none="not set")) for key, value in file.document["settings"].items()
     ]
     page.section(
         "Where it comes from",

@@ -47,9 +47,15 @@ table.figures tbody tr:first-child > * { background: var(--soft); }
 td.best { font-weight: 700; color: #0b6b4f; }
 td.best::before { content: "★ "; font-size: .75em; vertical-align: .1em; }
 table.confusion td, table.confusion th { text-align: right; }
+table.confusion tbody th { white-space: nowrap; }
+table.confusion td.none { color: #8996a3; }
 table.attention td { min-width: 1.6rem; border: 1px solid var(--soft); }
 table.attention th { font-weight: 400; white-space: nowrap; border: 0; }
 table.attention thead th { writing-mode: vertical-rl; transform: rotate(180deg); }
+table.transitions { width: 100%; }
+table.transitions td { min-width: .5rem; height: 1.6rem; padding: 0; }
+table.transitions th { padding: .2rem .3rem; font-size: .8rem; }
+table.transitions thead th { padding: .2rem 0; line-height: 1.2; }
 table.transitions td.never { background: #e3e8ee; }
 p.marked { max-width: none; line-height: 1.9; }
 p.marked span { padding: .1rem .15rem; border-radius: 3px; }

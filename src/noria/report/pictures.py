@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ ALARM = "#b3261e"
 PART_COLORS = (FORECAST, "#c2600a")
 _NUMBER = ",.5~r"  # d3's: five figures, no zeros at the end
 _LOSS = ".4~r"
+_FEW_POWERS = 5  # of ten, to have ticks between them
 
 
 def band_color(number: int, levels: int) -> str:
@@ -201,7 +203,16 @@ def draw_learning(
     if losses and 0 < 10 * min(losses) < max(losses):
         layout["yaxis"]["type"] = "log"
         layout["yaxis"]["title"] = {"text": "loss (logarithmic)"}
+        layout["yaxis"] |= _written_out(min(losses), max(losses))
     return {"data": data, "layout": layout}
+
+
+def _written_out(least: float, most: float) -> dict[str, Any]:
+    """Ticks at 1, 2 and 5 of each power of ten: by itself plotly writes 2 where 0.2 or 20 is."""
+    powers = range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
+    digits = (1, 2, 5) if len(powers) <= _FEW_POWERS else (1,)
+    values = [float(f"{digit}e{power}") for power in powers for digit in digits]
+    return {"tickvals": values, "ticktext": [f"{value:g}" for value in values]}
 
 
 def _times(texts: Sequence[str]) -> list[str] | list[int]:

@@ -88,6 +88,7 @@ def beam_search(
         size = log_probabilities.shape[1]
         wanted = min(2 * beam_size, size) if beam_size > 1 else 1
         best = _top(log_probabilities, wanted)
+        values = np.take_along_axis(log_probabilities, best, axis=1)
         first = 0
         rows: list[int] = []
         chosen: list[int] = []
@@ -96,9 +97,7 @@ def beam_search(
             count = len(beam.scores)
             own = slice(first, first + count)
             candidates = best[own]
-            scores = beam.scores[:, None] + np.take_along_axis(
-                log_probabilities[own], candidates, axis=1
-            )
+            scores = beam.scores[:, None] + values[own]
             kept_tokens: list[tuple[int, ...]] = []
             kept_attention: list[tuple[Array, ...]] = []
             kept_scores: list[float] = []

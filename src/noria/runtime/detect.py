@@ -183,7 +183,11 @@ class DetectStream:
         count = len(self._channels.names)
         middle, spread, latest, level, rest = np.split(numbers, count * np.arange(1, 5))
         time = last if known else None
-        return _Memory(middle, spread, latest, level, seen, time, self._judge.state(rest))
+        try:
+            judge = self._judge.state(rest)
+        except ValueError as error:
+            raise StateError(f"the saved state is damaged: {error}") from error
+        return _Memory(middle, spread, latest, level, seen, time, judge)
 
     def describe(self) -> dict[str, Any]:
         """JSON schemas of an event and an answer."""

@@ -133,7 +133,7 @@ class ForecastStream:
                 isinstance(text, str)
                 for text in (*texts, *sum(self._events.categories.values(), ()))
             )
-            and all(isinstance(number, int) and 0 < number < 2**31 for number in numbers)
+            and all(type(number) is int and 0 < number < 2**31 for number in numbers)
             and list(seasons) == sorted(set(seasons))
             and set(self._wanted) <= set(levels)
             and self._scaler.mean.shape == self._scaler.deviation.shape == (sum(self._sizes),)

@@ -26,6 +26,8 @@ __all__ = [
 Array = NDArray[Any]
 
 _UNIFORMS = 1024
+_RECENT = 64
+_AT_ONCE = 32  # tokens of a native call; fewer at first, so that the first comes soon
 
 
 class LanguageStepper:
@@ -113,6 +115,41 @@ class RunningText:
         y = self._network.step_index(tokens)
         return y if self._adaptive is None else self._adaptive(y)
 
+    def write(
+        self,
+        sampling: Sampling,
+        logits: Array,
+        uniforms: Array,
+        *,
+        barred: Array,
+        recent: Array,
+        written: int,
+    ) -> Array:
+        """Draw N tokens of each text and read each of them; see `noria.kernels.Stepper.write`.
+
+        Args:
+            sampling: How to draw.
+            logits: What `read` gave, shape (B, V); becomes what comes next after the last.
+            uniforms: Random numbers from 0 up to 1, shape (N, B).
+            barred: −∞ for tokens that must not come, 0 for the others, shape (V,).
+            recent: Tokens to penalise, shape (B, R), a ring; −1 for none.
+            written: How many tokens stood in the ring so far.
+
+        Returns:
+            Shape (N, B).
+        """
+        how = sampling.draw
+        if self._adaptive is None:
+            return self._network.write(
+                how, logits, uniforms, barred=barred, recent=recent, written=written
+            )
+        tokens = np.empty(uniforms.shape, np.int64)
+        for step, draws in enumerate(uniforms):
+            tokens[step] = kernels.draw(how, logits + barred, draws, recent)
+            recent[:, (written + step) % recent.shape[1]] = tokens[step]
+            logits[:] = self.read(tokens[step])
+        return tokens
+
 
 class _AdaptiveSoftmax:
     """torch's `AdaptiveLogSoftmaxWithLoss`: frequent tokens at once, the others by clusters."""
@@ -194,58 +231,10 @@ class Sampling:
         if self.seed < 0:
             raise UsageError(f"seed is {self.seed}: it must be at least 0")
 
-    def choose(self, logits: Array, uniforms: Array, recent: Array | None = None) -> Array:
-        """Draw the next token of each text; a row's does not depend on the other rows.
-
-        Args:
-            logits: Unnormalised log-probabilities, shape (B, V); −∞ for what must not come.
-            uniforms: A random number of each row, from 0 up to 1, shape (B,).
-            recent: Tokens to penalise, shape (B, R); −1 for none.
-
-        Returns:
-            Shape (B,).
-        """
-        if recent is not None:
-            logits = self._penalised(logits, recent)
-        if self.temperature == 0:
-            return np.asarray(logits.argmax(axis=1))
-        if len(logits) == 1 and self.top_k is None and self.top_p == 1:
-            return self._draw(logits[0], float(uniforms[0]))
-        if self.top_k is not None and self.top_k < logits.shape[1]:
-            least = np.partition(logits, -self.top_k, axis=1)[:, -self.top_k, None]
-            logits = np.where(logits >= least, logits, -np.inf)
-        scaled = (logits - logits.max(axis=1, keepdims=True)) / np.float32(self.temperature)
-        weights = np.exp(scaled, dtype=np.float64)
-        if self.top_p < 1:
-            order = np.argsort(-weights, axis=1, kind="stable")
-            ordered = np.take_along_axis(weights, order, axis=1)
-            before = np.cumsum(ordered, axis=1) - ordered
-            ordered[before >= self.top_p * ordered.sum(axis=1, keepdims=True)] = 0.0
-            np.put_along_axis(weights, order, ordered, axis=1)
-        reached = weights.cumsum(axis=1)
-        return np.asarray((reached > uniforms[:, None] * reached[:, -1:]).argmax(axis=1))
-
-    def _draw(self, logits: Array, uniform: float) -> Array:
-        """What `choose` does, for one row from which nothing is taken out, at a third of the time.
-
-        Args:
-            logits: Shape (V,).
-            uniform: From 0 up to 1.
-        """
-        scaled = logits - logits.max()
-        if self.temperature != 1:
-            scaled /= np.float32(self.temperature)
-        reached = np.exp(scaled.astype(np.float64)).cumsum()
-        found: Array = reached.searchsorted([uniform * reached[-1]], side="right")
-        return found
-
-    def _penalised(self, logits: Array, recent: Array) -> Array:
-        rows, columns = np.nonzero(recent >= 0)
-        tokens = recent[rows, columns]
-        log_probabilities = log_softmax(logits)
-        changed = log_probabilities.copy()
-        changed[rows, tokens] = log_probabilities[rows, tokens] * self.repetition_penalty
-        return changed
+    @property
+    def draw(self) -> kernels.Draw:
+        """As the kernels take it."""
+        return kernels.Draw(self.temperature, self.top_k or 0, self.top_p, self.repetition_penalty)
 
 
 def generate(
@@ -273,10 +262,10 @@ def generate(
     randoms = [np.random.default_rng((sampling.seed, number)) for number in range(samples)]
     barred = np.zeros(stepper.vocabulary_size, np.float32)
     barred[list(forbidden)] = -np.inf
-    recent = np.full((samples, 64), -1, np.int64)
-    last = prompt[-64:]
+    recent = np.full((samples, _RECENT), -1, np.int64)
+    last = prompt[-_RECENT:]
     recent[:, : len(last)] = last
-    place = len(last)
+    written = len(last)
     reader, writer = stepper.start(1), stepper.start(samples)
     for token in prompt:
         logits = reader.read(np.array([token]))
@@ -284,17 +273,16 @@ def generate(
     writer.state = tuple(
         tuple(np.repeat(part, samples, axis=0) for part in layer) for layer in reader.state
     )
-    penalised = sampling.repetition_penalty != 1
+    at_once = 1
     while True:
         uniforms = np.stack([random.random(_UNIFORMS) for random in randoms], axis=1)
-        for draws in uniforms:
-            logits += barred
-            tokens = sampling.choose(logits, draws, recent if penalised else None)
-            if penalised:
-                recent[:, place % 64] = tokens
-                place += 1
-            yield tokens
-            logits = writer.read(tokens)
+        while len(uniforms):
+            draws, uniforms = uniforms[:at_once], uniforms[at_once:]
+            yield from writer.write(
+                sampling, logits, draws, barred=barred, recent=recent, written=written
+            )
+            written += len(draws)
+            at_once = min(2 * at_once, _AT_ONCE)
 
 
 def _with_output(wiring: Wiring, width: int) -> Wiring:

@@ -105,9 +105,9 @@ struct BackwardLayer {
   T* input_mask;            // (B, Ip)
   T* d_state[most_states];  // (B, Hp)
   T* product;               // (B, Hp), when a mask stands between this layer and who reads it
-  T* d_a;                   // (N, slots, Hp)
+  T* d_a;                   // (N, slots, Hp), with a line between
   T* norm;                  // gains and biases (panels, slots, 2, W); or null
-  T* d_norm;                // gradients of what a norm gives: (N, slots, Hp); without a norm, d_a itself
+  T* d_norm;                // as d_a, gradients of what a norm gives; without a norm, d_a itself
   // Of an own cell: parameters (panels, P, W), their gradients (N, P, Hp), its first states and zeros (B,
   // Hp).
   T *parameters, *d_parameters, *first_states[most_states], *zeros;

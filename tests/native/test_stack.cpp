@@ -351,7 +351,7 @@ void check_stacks() {
   for (size_t mix = 0; mix < mixes.size(); ++mix)
     for (Wiring wiring : {Wiring::full, Wiring::indirect, Wiring::diagonal_and_full})
       for (const auto& [batch, time, input] : shapes)
-        for (int flags = 0; flags < 16; ++flags) {
+        for (int flags : {0, 1, 2, 3, 4, 5, 6, 7, 8, 15}) {
           const Kind kind = {mixes[mix],      sizes[mix],      wiring,         (flags & 1) == 0,
                              (flags & 2) > 0, (flags & 4) > 0, (flags & 8) > 0};
           check_stack(Stack<double>(kind, batch, time, input), true, "double");

@@ -72,7 +72,7 @@ def training(peers: set[str], cells: list[str], seconds: float, threads: int, _:
                 y, d_x, d_weights = sides["jax"]()
                 found["jax"] = [y, d_x, d_weights[0]["R"][0]]
             check_same(f"training {cell} {shape}", found)
-            times = medians(sides, seconds)
+            times = medians(sides, seconds, threads)
             yield _line(f"{cell} {shape}", 3 * layer_operations(cell, shape), times, cell=cell)
 
 
@@ -109,7 +109,7 @@ def inference(peers: set[str], cells: list[str], seconds: float, threads: int, _
                 sides["jax"] = peer_jax.forward(cell, peer_jax.layer_weights(theirs), array)
                 found["jax"] = [sides["jax"]()]
             check_same(f"inference {cell} {shape}", found)
-            times = medians(sides, seconds)
+            times = medians(sides, seconds, threads)
             yield _line(f"{cell} {shape}", layer_operations(cell, shape), times, cell=cell)
 
 

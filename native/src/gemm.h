@@ -12,7 +12,8 @@
 namespace noria::NORIA_TARGET {
 
 // c[row][panel][gate] = start[row][panel][gate] + Σ_k a[row][k] · w[panel][k][gate]
-// The last axis, neurons of a panel, is left out; strides count elements. start may be c itself.
+// The last axis, neurons of a panel, is left out; strides count elements. start may be c itself. Where there
+// is a `next`, its a and w go on with the sum, which stays in the registers.
 // Transposed products read a[k][row], whose stride over k is a_row. Weights of eight bits, [panel][k /
 // 2][gate] with both k of a neuron side by side, come with a scale: c = start + scale[panel][gate] · Σ.
 template <class T, class Weight = T>
@@ -27,6 +28,7 @@ struct Product {
   T* c;
   int64_t c_row, c_panel;
   const T* scale = nullptr;
+  const Product* next = nullptr;
 };
 
 // How many of a panel's gates lie side by side. Few registers are better spent on six rows of two vectors
@@ -43,19 +45,10 @@ NORIA_INLINE int64_t in_panel(int gates, int64_t depth, int64_t k, int gate) {
 template <class T, int R, int P, int G, int N, bool Transposed>
 void tile(const Product<T>& product, int64_t row, int64_t panel, int gate) {
   constexpr int W = width<T>, side_by_side = together(G);
-  const int64_t apart = product.w_panel / (G / side_by_side);
   const T* from = product.start + row * product.start_row + panel * product.start_panel + gate * W;
   const auto start = [&](int r, int p, int g) {
     return load(from + r * product.start_row + p * product.start_panel + g * W);
   };
-  const T* a[R];
-  const T* w[P];
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) a[r] = product.a + (Transposed ? row + r : (row + r) * product.a_row);
-  const int64_t a_step = Transposed ? product.a_row : 1;
-#pragma GCC unroll 8
-  for (int p = 0; p < P; ++p) w[p] = product.w + (panel + p) * product.w_panel + gate / side_by_side * apart;
-
   Vector<T> sum[R][P * N];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
@@ -64,21 +57,31 @@ void tile(const Product<T>& product, int64_t row, int64_t panel, int gate) {
 #pragma GCC unroll 8
       for (int g = 0; g < N; ++g) sum[r][p * N + g] = start(r, p, g);
 
-  const int64_t depth = product.depth;
-  for (int64_t k = 0; k < depth; ++k) {
-    Vector<T> weight[P * N];
+  for (const Product<T>* factors = &product; factors; factors = factors->next) {
+    const int64_t apart = factors->w_panel / (G / side_by_side);
+    const int64_t a_row = factors->a_row, a_step = Transposed ? a_row : 1, depth = factors->depth;
+    const T* a[R];
+    const T* w[P];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) a[r] = factors->a + (Transposed ? row + r : (row + r) * a_row);
 #pragma GCC unroll 8
     for (int p = 0; p < P; ++p)
+      w[p] = factors->w + (panel + p) * factors->w_panel + gate / side_by_side * apart;
+    for (int64_t k = 0; k < depth; ++k) {
+      Vector<T> weight[P * N];
 #pragma GCC unroll 8
-      for (int g = 0; g < N; ++g) {
-        const T* column = w[p] + g / side_by_side * apart + k * (side_by_side * W);
-        weight[p * N + g] = load(column + g % side_by_side * W);
-      }
+      for (int p = 0; p < P; ++p)
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const Vector<T> x = spread(a[r][k * a_step]);
+        for (int g = 0; g < N; ++g) {
+          const T* column = w[p] + g / side_by_side * apart + k * (side_by_side * W);
+          weight[p * N + g] = load(column + g % side_by_side * W);
+        }
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        const Vector<T> x = spread(a[r][k * a_step]);
 #pragma GCC unroll 24
-      for (int v = 0; v < P * N; ++v) sum[r][v] = fma(x, weight[v], sum[r][v]);
+        for (int v = 0; v < P * N; ++v) sum[r][v] = fma(x, weight[v], sum[r][v]);
+      }
     }
   }
 
@@ -254,11 +257,6 @@ void multiply(const Product<T, int8_t>& product, int64_t rows, int64_t first_pan
       row += taken;
     }
   }
-}
-
-template <class T, int G>
-int64_t multiply_some(const Product<T, int8_t>& product, int64_t rows, int64_t panel, int64_t count) {
-  return multiply<T, G>(product, rows, panel, panel + count), count;
 }
 
 // The elements of a and b in turns, from their first halves or their second.

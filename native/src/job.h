@@ -100,7 +100,7 @@ struct BackwardLayer {
   T* input_mask;            // (B, Ip)
   T* d_state[most_states];  // (B, Hp)
   T* product;               // (B, Hp), when a mask stands between this layer and who reads it
-  T* d_a;                   // (N, slots, Hp)
+  T* d_a;                   // (N, slots, Hp), with a line between
   // Of an own cell: parameters (panels, P, W), their gradients (N, P, Hp), its first states and zeros (B,
   // Hp).
   T *parameters, *d_parameters, *first_states[most_states], *zeros;

@@ -7,6 +7,9 @@ namespace {
 
 constexpr int64_t block_bytes = 512 * 1024;  // half of a usual L2 cache
 constexpr int64_t least_block_rows = 96;
+constexpr int64_t enough_rows = 16;  // of a step, on average and of each part
+constexpr int most_joined = 4;
+constexpr int64_t rows_at_once = 36;  // whose gates stay in the L1 cache from their product to their use
 
 // Where a layer's weights and biases lie once packed.
 template <class T>
@@ -163,62 +166,111 @@ void multiply_input(const ForwardJob<T>& job, int64_t first, int64_t last, int p
         store(gates + ((row * panels + panel) * K + s) * W, load(layer.bias + (panel * S + s) * W));
 }
 
-// gates[row] = bias + W_ih · h(t) of the layer below, for some panels of the running rows.
+// Whether the first layer's input product waits for its step, as it must in the layers above. Then gates need
+// not travel to memory and back; with few rows, a product over many steps is the better one.
+template <class T>
+NORIA_INLINE bool input_by_step(const ForwardJob<T>& job) {
+  return !job.int8 && !job.index && !job.by_neuron && job.total >= enough_rows * job.steps * job.parts;
+}
+
+// The rows of x at step t.
+template <class T>
+void gather_x(const ForwardJob<T>& job, int64_t t, Range rows) {
+  const int64_t input = job.layers[0].in.input, count = running(job, rows, t);
+  for (int64_t s = rows.first; s < rows.first + count; ++s)
+    memcpy(job.x_rows + s * input, job.x + job.at(s, t) * input, size_t(input) * sizeof(T));
+}
+
+// gates[row] = bias + W_ih · what the layer reads at this step.
 template <class T, class CellType, class Weight>
-int64_t multiply_below(const ForwardLayer<T>& layer, const ForwardLayer<T>& below, int after_side,
-                       int64_t first_row, int64_t count, int64_t panel, int64_t some, T* gates) {
+NORIA_INLINE Product<T, Weight> input_product(const ForwardJob<T>& job, int64_t index, int after_side,
+                                              int64_t first_row, T* gates) {
   constexpr int W = width<T>;
+  const ForwardLayer<T>& layer = job.layers[index];
   const CellType cell = cell_of<CellType>(layer.in);
   const int G = cell.gates, S = cell.slots, K = cell.kept;
   const int64_t input = layer.in.input, panels = panels_of<T>(layer.in.hidden);
-  const int64_t padded_input = panels_of<T>(input) * W;
-  const T* handed_up = below.handed_up ? below.handed_up : below.h[after_side];
-  const Product<T, Weight> product = {
-      .depth = input,
-      .a = handed_up + first_row * padded_input,
-      .a_row = padded_input,
-      .w = (const Weight*)layer.packed_ih,
-      .w_panel = stored_depth<Weight>(input) * G * W,
-      .start = layer.bias,
-      .start_row = 0,
-      .start_panel = S * W,
-      .c = gates,
-      .c_row = panels * K * W,
-      .c_panel = K * W,
-      .scale = scales<const T, Weight>(layer.packed_ih, panels * stored_depth<Weight>(input) * G * W)};
-  const int64_t done =
-      with_gates(cell, [&]<int all>() { return multiply_some<T, all>(product, count, panel, some); });
-  for (int s = G; s < S; ++s)
-    for (int64_t i = 0; i < count; ++i)
-      for (int64_t p = panel; p < panel + done; ++p)
-        store(gates + ((i * panels + p) * K + s) * W, load(layer.bias + (p * S + s) * W));
-  return done;
+  const int64_t row = index ? panels_of<T>(input) * W : input;
+  const T* from = job.x_rows;
+  if (index) {
+    const ForwardLayer<T>& below = job.layers[index - 1];
+    from = below.handed_up ? below.handed_up : below.h[after_side];
+  }
+  return {.depth = input,
+          .a = from + first_row * row,
+          .a_row = row,
+          .w = (const Weight*)layer.packed_ih,
+          .w_panel = stored_depth<Weight>(input) * G * W,
+          .start = layer.bias,
+          .start_row = 0,
+          .start_panel = S * W,
+          .c = gates,
+          .c_row = panels * K * W,
+          .c_panel = K * W,
+          .scale = scales<const T, Weight>(layer.packed_ih, panels * stored_depth<Weight>(input) * G * W)};
 }
 
-// gates[row] += R · h(t-1) of a source, for some panels of the running rows.
+// gates[row] += R · h(t-1) of a source.
 template <class T, class CellType, class Weight>
-NORIA_INLINE int64_t multiply_block(const ForwardLayer<T>& layer, const T* packed, int64_t size,
-                                    const T* operand, int64_t first_row, int64_t count, int64_t panel,
-                                    int64_t some, T* gates) {
+NORIA_INLINE Product<T, Weight> block_product(const ForwardLayer<T>& layer, const T* packed, int64_t size,
+                                              const T* operand, int64_t first_row, T* gates) {
   constexpr int W = width<T>;
   const CellType cell = cell_of<CellType>(layer.in);
   const int G = cell.gates, S = cell.slots, K = cell.kept;
   const int64_t panels = panels_of<T>(layer.in.hidden), padded = panels_of<T>(size) * W;
   T* state_gates = gates + (S - G) * W;
-  const Product<T, Weight> product = {
-      .depth = size,
-      .a = operand + first_row * padded,
-      .a_row = padded,
-      .w = (const Weight*)packed,
-      .w_panel = stored_depth<Weight>(size) * G * W,
-      .start = state_gates,
-      .start_row = panels * K * W,
-      .start_panel = K * W,
-      .c = state_gates,
-      .c_row = panels * K * W,
-      .c_panel = K * W,
-      .scale = scales<const T, Weight>(packed, panels * stored_depth<Weight>(size) * G * W)};
-  return with_gates(cell, [&]<int all>() { return multiply_some<T, all>(product, count, panel, some); });
+  return {.depth = size,
+          .a = operand + first_row * padded,
+          .a_row = padded,
+          .w = (const Weight*)packed,
+          .w_panel = stored_depth<Weight>(size) * G * W,
+          .start = state_gates,
+          .start_row = panels * K * W,
+          .start_panel = K * W,
+          .c = state_gates,
+          .c_row = panels * K * W,
+          .c_panel = K * W,
+          .scale = scales<const T, Weight>(packed, panels * stored_depth<Weight>(size) * G * W)};
+}
+
+// The products of some panels at step t. Where input and state feed the same slots, their sums are one.
+template <class T, class CellType, class Weight>
+void multiply_step(const ForwardJob<T>& job, int64_t index, int64_t t, Range rows, Range some, T* gates) {
+  constexpr int W = width<T>;
+  const ForwardLayer<T>& layer = job.layers[index];
+  const CellType cell = cell_of<CellType>(layer.in);
+  const int G = cell.gates, S = cell.slots, K = cell.kept;
+  const int64_t panels = panels_of<T>(layer.in.hidden), count = rows.last - rows.first;
+  const int before_side = t & 1, after_side = ~t & 1;
+  Product<T, Weight> joined[most_joined];
+  int length = 0;
+  const auto multiply_joined = [&] {
+    if (length)
+      with_gates(cell, [&]<int all>() { multiply<T, all>(joined[0], count, some.first, some.last); });
+    length = 0;
+  };
+  const auto join = [&](const Product<T, Weight>& product) {
+    if (length == most_joined || S != G || !std::is_same_v<T, Weight>) multiply_joined();
+    joined[length] = product;
+    if (length) joined[length - 1].next = &joined[length];
+    ++length;
+  };
+  if (index > 0 || input_by_step(job)) {
+    join(input_product<T, CellType, Weight>(job, index, after_side, rows.first, gates));
+    for (int s = G; s < S; ++s)
+      for (int64_t i = 0; i < count; ++i)
+        for (int64_t p = some.first; p < some.last; ++p)
+          store(gates + ((i * panels + p) * K + s) * W, load(layer.bias + (p * S + s) * W));
+  }
+  const T* packed_hh = layer.packed_hh;
+  for (int64_t b = 0; b < layer.in.block_count; ++b) {
+    const RecurrentBlock<T>& block = layer.in.blocks[b];
+    if (block.recurrence == Recurrence::dense)
+      join(block_product<T, CellType, Weight>(
+          layer, packed_hh, block.size, job.layers[block.source].masked[before_side], rows.first, gates));
+    packed_hh += packed_block<T, Weight>(G, layer.in.hidden, block);
+  }
+  multiply_joined();
 }
 
 // The element-wise part of an own cell's step, for some panels of the running rows.
@@ -263,79 +315,84 @@ void step_own(const ForwardJob<T>& job, const ForwardLayer<T>& layer, int64_t t,
   }
 }
 
+// The same for a built-in cell.
+template <class T, class CellType>
+void step_cell(const ForwardLayer<T>& given, int64_t t, Range rows, Range own, T* gates) {
+  const ForwardLayer<T> layer = given;  // a copy, which what is stored cannot change: it stays in registers
+  constexpr int W = width<T>, G = CellType::gates, S = CellType::slots, K = CellType::kept;
+  const int64_t panels = panels_of<T>(layer.in.hidden), padded = panels * W;
+  const int before_side = t & 1, after_side = ~t & 1;
+  if (layer.diagonal)
+    for (int64_t s = rows.first; s < rows.last; ++s)
+      for (int64_t p = own.first; p < own.last; ++p) {
+        const Vector<T> h = load(layer.masked[before_side] + s * padded + p * W);
+        T* gate = gates + (((s - rows.first) * panels + p) * K + S - G) * W;
+        for (int g = 0; g < G; ++g)
+          store(gate + g * W, fma(load(layer.diagonal + (p * G + g) * W), h, load(gate + g * W)));
+      }
+  // The gates of all these rows first: tanh(c') waits for them, and meanwhile others can be computed.
+  if (CellType::activates)
+    for (int64_t i = 0; i < rows.last - rows.first; ++i)
+      for (int64_t p = own.first; p < own.last; ++p) {
+        T* gate = gates + (i * panels + p) * K * W;
+        Vector<T> a[K];
+        for (int g = 0; g < S; ++g) a[g] = load(gate + g * W);
+        CellType::activate(a);
+        for (int g = 0; g < S; ++g) store(gate + g * W, a[g]);
+      }
+  for (int64_t s = rows.first; s < rows.last; ++s)
+    for (int64_t p = own.first; p < own.last; ++p) {
+      T* gate = gates + ((s - rows.first) * panels + p) * K * W;
+      const int64_t j = s * padded + p * W;
+      Vector<T> a[K];
+      for (int g = 0; g < S; ++g) a[g] = load(gate + g * W);
+      Vector<T> before[CellType::states] = {}, after[CellType::states];
+      if (layer.in.carries_state) {
+        before[0] = load(layer.h[before_side] + j);
+        if constexpr (CellType::states > 1) before[1] = load(layer.c + j);
+      }
+      CellType::forward(a, before, after);
+      store(layer.h[after_side] + j, after[0]);
+      if constexpr (CellType::states > 1) store(layer.c + j, after[1]);
+      if (layer.mask) store(layer.masked[after_side] + j, after[0] * load(layer.mask + j));
+      if (layer.up_mask) store(layer.handed_up + j, after[0] * load(layer.up_mask + j));
+      if (layer.saved)
+        for (int g : CellType::computed) store(gate + g * W, a[g]);
+    }
+}
+
 template <class T, class CellType, class Weight>
 void step(const ForwardJob<T>& job, int64_t index, int64_t t, Range rows, Range own, T* gates) {
   constexpr int W = width<T>;
   const ForwardLayer<T>& layer = job.layers[index];
   const CellType cell = cell_of<CellType>(layer.in);
-  const int G = cell.gates, S = cell.slots, K = cell.kept;
   const int64_t hidden = layer.in.hidden, panels = panels_of<T>(hidden), padded = panels * W;
   const int64_t count = running(job, rows, t);
-  if (count == 0) return;
-  const int before_side = t & 1, after_side = ~t & 1;
-  // Weights of eight bits: all, since each call rounds the inputs.
-  const int64_t at_once = std::is_same_v<T, Weight>
-                              ? with_gates(cell, [&]<int all>() { return panels_at_once<all>(count); })
-                              : own.last - own.first;
-  for (int64_t panel = own.first; panel < own.last;) {
-    const int64_t left = own.last - panel;
-    int64_t done = left < at_once ? left : at_once;
-    if (index > 0)
-      done = multiply_below<T, CellType, Weight>(layer, job.layers[index - 1], after_side, rows.first, count,
-                                                 panel, done, gates);
-    const T* packed_hh = layer.packed_hh;
-    for (int64_t b = 0; b < layer.in.block_count; ++b) {
-      const RecurrentBlock<T>& block = layer.in.blocks[b];
-      if (block.recurrence == Recurrence::dense)
-        done = multiply_block<T, CellType, Weight>(layer, packed_hh, block.size,
-                                                   job.layers[block.source].masked[before_side], rows.first,
-                                                   count, panel, done, gates);
-      packed_hh += packed_block<T, Weight>(G, hidden, block);
+  // Two panels at least, whose states share cache lines. Weights of eight bits: all, since each call rounds
+  // the inputs.
+  int64_t at_once = own.last - own.first;
+  if constexpr (std::is_same_v<T, Weight>)
+    at_once = with_gates(cell, [&]<int all>() { return panels_at_once<all>(count); });
+  if (at_once < 2) at_once = 2;
+  const int64_t parts = (count + rows_at_once - 1) / rows_at_once;
+  for (int64_t panel = own.first; panel < own.last; panel += at_once) {
+    const Range some = {panel, panel + at_once < own.last ? panel + at_once : own.last};
+    for (int64_t part = 0; part < parts; ++part) {
+      const auto [first, last] = share(count, int(part), int(parts));
+      const Range these = {rows.first + first, rows.first + last};
+      T* own_gates = gates + first * panels * cell.kept * W;
+      multiply_step<T, CellType, Weight>(job, index, t, these, some, own_gates);
+      if constexpr (built_in<CellType>)
+        step_cell<T, CellType>(layer, t, these, some, own_gates);
+      else
+        step_own(job, layer, t, these, some, own_gates);
     }
-    if constexpr (!built_in<CellType>) {
-      step_own(job, layer, t, {rows.first, rows.first + count}, {panel, panel + done}, gates);
-    } else {
-      // The gates of all these rows first: tanh(c') waits for them, and meanwhile others can be computed.
-      if (CellType::activates || layer.diagonal)
-        for (int64_t i = 0; i < count; ++i)
-          for (int64_t p = panel; p < panel + done; ++p) {
-            T* gate = gates + (i * panels + p) * K * W;
-            Vector<T> a[CellType::kept];
-            for (int g = 0; g < S; ++g) a[g] = load(gate + g * W);
-            if (layer.diagonal) {
-              const Vector<T> h = load(layer.masked[before_side] + (rows.first + i) * padded + p * W);
-              for (int g = 0; g < G; ++g)
-                a[S - G + g] = fma(load(layer.diagonal + (p * G + g) * W), h, a[S - G + g]);
-            }
-            CellType::activate(a);
-            for (int g = 0; g < S; ++g) store(gate + g * W, a[g]);
-          }
-      for (int64_t i = 0; i < count; ++i) {
-        const int64_t s = rows.first + i;
-        T* y = layer.out.y ? layer.out.y + job.at(s, t) * hidden : nullptr;
-        for (int64_t p = panel; p < panel + done; ++p) {
-          T* gate = gates + (i * panels + p) * K * W;
-          const int64_t j = s * padded + p * W;
-          Vector<T> a[CellType::kept];
-          for (int g = 0; g < S; ++g) a[g] = load(gate + g * W);
-          Vector<T> before[CellType::states] = {}, after[CellType::states];
-          if (layer.in.carries_state) {
-            before[0] = load(layer.h[before_side] + j);
-            if constexpr (CellType::states > 1) before[1] = load(layer.c + j);
-          }
-          CellType::forward(a, before, after);
-          store(layer.h[after_side] + j, after[0]);
-          if constexpr (CellType::states > 1) store(layer.c + j, after[1]);
-          if (layer.mask) store(layer.masked[after_side] + j, after[0] * load(layer.mask + j));
-          if (layer.up_mask) store(layer.handed_up + j, after[0] * load(layer.up_mask + j));
-          if (y) store_some(y + p * W, after[0], hidden - p * W);
-          if (layer.saved)
-            for (int g : CellType::computed) store(gate + g * W, a[g]);
-        }
-      }
-    }
-    panel += done;
   }
+  if (!built_in<CellType> || !layer.out.y) return;
+  const int64_t j = own.first * W, end = own.last * W < hidden ? own.last * W : hidden;
+  for (int64_t s = rows.first; s < rows.first + count; ++s)
+    memcpy(layer.out.y + job.at(s, t) * hidden + j, layer.h[~t & 1] + s * padded + j,
+           size_t(end - j) * sizeof(T));
 }
 
 template <class T, class CellType, class Weight>
@@ -465,26 +522,32 @@ void start_forward(const ForwardJob<T>& job, int part) {
 template <class T>
 void run_forward(const ForwardJob<T>& job, int part) {
   const Range rows = rows_of(job, part);
+  const ForwardLayer<T>& lowest = job.layers[0];
+  const bool by_step = input_by_step(job);
   for (int64_t first = 0, last = 0; first < job.steps; first = last) {
-    while (last < job.steps && job.offset[last] - job.offset[first] < job.block_rows) ++last;
-    const ForwardLayer<T>& lowest = job.layers[0];
-    with_kind<T>(lowest.in.cell, job.int8, [&]<class C, class Weight>() {
-      const int64_t base = job.offset[first] * saved_row<T>(lowest.in);
-      multiply_input<T, C, Weight>(job, first, last, part, lowest.saved ? lowest.saved + base : lowest.gates);
-    });
-    job.barrier->wait();
-    for (int64_t t = first; t < last; ++t)
+    while (last < job.steps && (by_step || job.offset[last] - job.offset[first] < job.block_rows)) ++last;
+    if (!by_step) {
+      with_kind<T>(lowest.in.cell, job.int8, [&]<class C, class Weight>() {
+        const int64_t base = job.offset[first] * saved_row<T>(lowest.in);
+        multiply_input<T, C, Weight>(job, first, last, part,
+                                     lowest.saved ? lowest.saved + base : lowest.gates);
+      });
+      job.barrier->wait();
+    }
+    for (int64_t t = first; t < last; ++t) {
+      if (by_step) gather_x(job, t, rows);
       for (int64_t l = 0; l < job.layer_count; ++l) {
         const ForwardLayer<T>& layer = job.layers[l];
         with_kind<T>(layer.in.cell, job.int8, [&]<class C, class Weight>() {
           const int64_t row = panels_of<T>(layer.in.hidden) * cell_of<C>(layer.in).kept * width<T>;
-          const int64_t step_of_block = l ? 0 : job.offset[t] - job.offset[first];
+          const int64_t step_of_block = l || by_step ? 0 : job.offset[t] - job.offset[first];
           T* gates = layer.saved ? layer.saved + job.offset[t] * row : layer.gates + step_of_block * row;
           step<T, C, Weight>(job, l, t, rows, panels_of<T>(job, layer.in.hidden, part),
                              gates + rows.first * row);
         });
         if (job.by_neuron) job.barrier->wait();
       }
+    }
     job.barrier->wait();
   }
 }

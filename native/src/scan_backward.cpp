@@ -5,7 +5,7 @@ namespace noria::NORIA_TARGET {
 namespace {
 
 // Weight gradients are made in strips of `sum_rows` gate neurons, over `sum_steps` steps at a time.
-constexpr int64_t sum_rows = 48, sum_steps = 128;
+constexpr int64_t sum_rows = 24, sum_steps = 512;
 constexpr int64_t block_bytes = 1024 * 1024;  // what a block of steps takes: about an L2 cache
 constexpr int64_t least_block_rows = 512;
 constexpr int64_t input_rows = 64;  // input gradients, so many steps at a time
@@ -70,6 +70,9 @@ struct Back : Numbers<T, CellType> {
   // Rows of W from one packed panel to the next: a cache line more than it has, lest all panels share a set.
   int64_t stride() const { return G * padded + 64 / vector_bytes; }
 
+  // From one step's gradients to the next, a cache line more than they are for the same reason.
+  int64_t d_a_row() const { return columns() + 64 / int64_t(sizeof(T)); }
+
   // Elements of a packed block.
   int64_t packed_block(const RecurrentBlock<T>& block) const {
     return block.recurrence == Recurrence::dense ? stride() * panels_of<T>(block.size) * W : G * padded;
@@ -130,42 +133,60 @@ struct Back : Numbers<T, CellType> {
       }
   }
 
-  // Gradients of the gates of one neuron vector at one step; d_state moves from after to before the step.
-  NORIA_INLINE void cell(const Block& block, int64_t t, int64_t s, int64_t panel) const {
-    const int64_t step = job.offset[t] + s, j = panel * W, at = s * padded + j;
-    const T* kept = layer.saved + (step * panels + panel) * K * W;
-    V saved[CellType::kept], before[CellType::states] = {}, d_state[CellType::states], d_a[CellType::slots];
-    for (int k = 0; k < K; ++k) saved[k] = load(kept + k * W);
-    if (layer.in.carries_state) {
-      before[0] = load(layer.before + j * job.room_rows + (step - block.base) * W);
-      if constexpr (CellType::states > 1) {
-        const int64_t earlier = t > 0 ? job.offset[t - 1] + s : 0;
-        before[1] = t > 0 ? load(layer.saved + ((earlier * panels + panel) * K + S) * W)
-                          : load_some(layer.in.state[1] + job.order[s] * hidden + j, hidden - j);
+  // Gradients of the gates of the running rows and this part's panels at one step; d_state moves from after
+  // to before the step.
+  void step_cell(const Block& block, int64_t t, Range rows, Range own) const {
+    const BackwardLayer<T> layer = this->layer;  // a copy, which what is stored cannot change
+    const int64_t hidden = this->hidden, panels = this->panels, padded = this->padded,
+                  d_a_row = this->d_a_row();
+    const int64_t room_rows = job.room_rows;
+    const bool carries_state = layer.in.carries_state;
+    for (int64_t s = rows.first; s < rows.last; ++s) {
+      const int64_t step = job.offset[t] + s, row = job.order[s];
+      const T* kept = layer.saved + step * panels * K * W;
+      // The cell's second state before the step.
+      const T* earlier = t > 0 ? layer.saved + (job.offset[t - 1] + s) * panels * K * W + S * W : nullptr;
+      const T* grad_y = layer.grad_y ? layer.grad_y + job.at(s, t) * hidden : nullptr;
+      // Rows lie far apart in memory.
+      const T* next_grad_y = s + 1 < rows.last ? layer.grad_y + job.at(s + 1, t) * hidden : grad_y;
+      T* d_a_of_step = layer.d_a + (step - block.base) * d_a_row;
+      for (int64_t panel = own.first; panel < own.last; ++panel) {
+        const int64_t j = panel * W, at = s * padded + j;
+        V saved[CellType::kept], before[CellType::states] = {}, d_state[CellType::states],
+                                 d_a[CellType::slots];
+        for (int k = 0; k < K; ++k) saved[k] = load(kept + (panel * K + k) * W);
+        if (carries_state) {
+          before[0] = load(layer.before + j * room_rows + (step - block.base) * W);
+          if constexpr (CellType::states > 1)
+            before[1] = earlier ? load(earlier + panel * K * W)
+                                : load_some(layer.in.state[1] + row * hidden + j, hidden - j);
+        }
+        for (int k = 0; k < CellType::states; ++k) d_state[k] = load(layer.d_state[k] + at);
+        if (grad_y) {
+          d_state[0] = d_state[0] + load_some(grad_y + j, hidden - j);
+          __builtin_prefetch(next_grad_y + j);
+        }
+        CellType::backward(saved, before, d_state, d_a);
+        if (!carries_state)
+          for (V& d : d_state) d = V{};
+        if (layer.diagonal) {
+          V sum = {};
+          for (int g = 0; g < G; ++g)
+            sum = fma(d_a[state_slot + g], load(layer.diagonal + (panel * G + g) * W), sum);
+          d_state[0] = d_state[0] + (layer.mask ? sum * load(layer.mask + at) : sum);
+        }
+        for (int k = 0; k < CellType::states; ++k) store(layer.d_state[k] + at, d_state[k]);
+        for (int g = 0; g < S; ++g) {
+          T* to = d_a_of_step + g * padded + j;
+          store(to, d_a[g]);
+          // Padding meets weights of zero, which an infinite input would turn into NaN.
+          for (int64_t i = hidden - j; i < W; ++i) to[i] = 0;
+        }
       }
-    }
-    for (int k = 0; k < CellType::states; ++k) d_state[k] = load(layer.d_state[k] + at);
-    if (layer.grad_y)
-      d_state[0] = d_state[0] + load_some(layer.grad_y + job.at(s, t) * hidden + j, hidden - j);
-    CellType::backward(saved, before, d_state, d_a);
-    if (!layer.in.carries_state)
-      for (V& d : d_state) d = V{};
-    if (layer.diagonal) {
-      V sum = {};
-      for (int g = 0; g < G; ++g)
-        sum = fma(d_a[state_slot + g], load(layer.diagonal + (panel * G + g) * W), sum);
-      d_state[0] = d_state[0] + (layer.mask ? sum * load(layer.mask + at) : sum);
-    }
-    for (int k = 0; k < CellType::states; ++k) store(layer.d_state[k] + at, d_state[k]);
-    for (int g = 0; g < S; ++g) {
-      T* to = layer.d_a + ((step - block.base) * S + g) * padded + j;
-      store(to, d_a[g]);
-      // Padding meets weights of zero, which an infinite input would turn into NaN.
-      for (int64_t i = hidden - j; i < W; ++i) to[i] = 0;
     }
   }
 
-  // As cell(), for an own cell: its running rows and this part's panels at one step.
+  // As step_cell(), for an own cell: its running rows and this part's panels at one step.
   void step_own(const Block& block, int64_t t, Range rows, Range own) const {
     const int64_t count = rows.last - rows.first, parameters = parameters_of(layer.in);
     if (count == 0 || own.last == own.first) return;
@@ -181,8 +202,8 @@ struct Back : Numbers<T, CellType> {
     tile.kept = layer.saved + ((block.base + step) * panels + own.first) * K * W,
     tile.kept_row = panels * K * W;
     tile.parameters = layer.parameters + own.first * parameters * W;
-    tile.d_a = layer.d_a + step * S * padded + own.first * W;
-    tile.d_a_row = S * padded, tile.d_a_slot = padded;
+    tile.d_a = layer.d_a + step * d_a_row() + own.first * W;
+    tile.d_a_row = d_a_row(), tile.d_a_slot = padded;
     tile.d_parameters = layer.d_parameters + step * parameters * padded + own.first * W;
     tile.d_parameters_row = parameters * padded, tile.d_parameters_slot = padded;
     tile.d_state_row = padded;
@@ -207,10 +228,10 @@ struct Back : Numbers<T, CellType> {
       for (int64_t panel = own.first; panel < own.last; ++panel) finish_own(step + s - rows.first, s, panel);
   }
 
-  // What cell() does after the cell itself.
+  // What step_cell() does after the cell itself.
   NORIA_INLINE void finish_own(int64_t step, int64_t s, int64_t panel) const {
     const int64_t j = panel * W, at = s * padded + j;
-    T* d_a = layer.d_a + step * S * padded + j;
+    T* d_a = layer.d_a + step * d_a_row() + j;
     if (!layer.in.carries_state)
       for (int k = 0; k < cell_type.states; ++k) store(layer.d_state[k] + at, V{});
     if (layer.diagonal) {
@@ -256,12 +277,11 @@ struct Back : Numbers<T, CellType> {
 
   void step(const Block& block, int64_t t) const {
     const Range rows = this->rows(), own = this->own();
-    const int64_t running_rows = running(job, rows, t);
-    if constexpr (!built_in<CellType>)
-      return step_own(block, t, {rows.first, rows.first + running_rows}, own);
+    const Range these = {rows.first, rows.first + running(job, rows, t)};
+    if constexpr (built_in<CellType>)
+      step_cell(block, t, these, own);
     else
-      for (int64_t s = rows.first; s < rows.first + running_rows; ++s)
-        for (int64_t panel = own.first; panel < own.last; ++panel) cell(block, t, s, panel);
+      step_own(block, t, these, own);
   }
 
   // d_h of the layer that a product read += weightᵀ · d_a(t), times the mask (B, Hp) in between or null.
@@ -276,8 +296,8 @@ struct Back : Numbers<T, CellType> {
     T nothing[W] = {};
     const Product<T> product = {
         .depth = G * padded,
-        .a = layer.d_a + ((job.offset[t] - block.base + rows.first) * S + first_slot) * padded,
-        .a_row = S * padded,
+        .a = layer.d_a + (job.offset[t] - block.base + rows.first) * d_a_row() + first_slot * padded,
+        .a_row = d_a_row(),
         .w = packed,
         .w_panel = stride() * W,
         .start = mask ? nothing : d_h,
@@ -317,8 +337,8 @@ struct Back : Numbers<T, CellType> {
     for (int64_t first = mine.first; first < mine.last; first += input_rows) {
       const int64_t steps = mine.last - first < input_rows ? mine.last - first : input_rows;
       const Product<T> product = {.depth = G * padded,
-                                  .a = layer.d_a + first * S * padded,
-                                  .a_row = S * padded,
+                                  .a = layer.d_a + first * d_a_row(),
+                                  .a_row = d_a_row(),
                                   .w = layer.packed_ih,
                                   .w_panel = stride() * W,
                                   .start = nothing,
@@ -389,7 +409,7 @@ struct Back : Numbers<T, CellType> {
     for (int64_t first = 0; first < block.count; first += sum_steps) {
       const int64_t steps = block.count - first < sum_steps ? block.count - first : sum_steps;
       for (int64_t i = 0; i < steps; ++i) {
-        const T* from = layer.d_a + (first + i) * columns() + mine.first;
+        const T* from = layer.d_a + (first + i) * d_a_row() + mine.first;
         for (int64_t m = 0; m < mine.last - mine.first; m += W) {
           const V d_a = load(from + m);
           store(packed + i * sum_rows + m, d_a);
@@ -429,7 +449,7 @@ struct Back : Numbers<T, CellType> {
         T* gradient = out + cell_type.gate_of[state_slot + g] * hidden + j;
         V sum = block.last_step < job.steps ? load_some(gradient, hidden - j) : V{};
         for (int64_t step = 0; step < block.count; ++step)
-          sum = fma(load(layer.d_a + (step * S + state_slot + g) * padded + j),
+          sum = fma(load(layer.d_a + step * d_a_row() + (state_slot + g) * padded + j),
                     load(layer.operand + (panel * job.room_rows + step) * W), sum);
         store_some(gradient, sum, hidden - j);
       }
@@ -479,7 +499,7 @@ struct Back : Numbers<T, CellType> {
     layer.product = in.recurrent_mask || masked_above ? arena.take(states) : nullptr;
     for (int k = 0; k < cell_type.states; ++k) layer.d_state[k] = arena.take(states);
     if constexpr (!built_in<CellType>) lay_out_own(arena);
-    layer.d_a = arena.take(job.room_rows * S * padded);
+    layer.d_a = arena.take(job.room_rows * d_a_row());
     const int64_t strips = (columns() + sum_rows - 1) / sum_rows;
     layer.sums = arena.take((job.one_block ? job.parts : strips) * strip_sums());
   }

@@ -73,6 +73,12 @@ def test_more_steps_than_a_block_holds() -> None:
     assert_close(kernel_results(case), reference_results(case), 1e-11)
 
 
+def test_a_layer_that_hears_more_layers_than_one_sum_joins() -> None:
+    case = a_stack([("lstm", 9), ("gru", 7), ("lstm", 8), ("rnn_tanh", 5), ("lstm", 10)], 18, 5, 3)
+    assert_close(kernel_results(case), reference_results(case), 1e-12)
+    assert case.rows(2, 3).scan().y.tobytes() == case.scan().y[2:3].tobytes()
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_layers_that_feed_only_themselves_give_the_bits_of_their_scans(dtype: str) -> None:
     case = a_stack(dtype=dtype, ragged=True, wiring="full")

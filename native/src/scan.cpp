@@ -368,12 +368,13 @@ void step(const ForwardJob<T>& job, int64_t index, int64_t t, Range rows, Range 
   const CellType cell = cell_of<CellType>(layer.in);
   const int64_t hidden = layer.in.hidden, panels = panels_of<T>(hidden), padded = panels * W;
   const int64_t count = running(job, rows, t);
-  // Two panels at least, whose states share cache lines. Weights of eight bits: all, since each call rounds
-  // the inputs.
+  if (count == 0 || own.first == own.last) return;
+  // Two panels at least, whose states share cache lines, and enough vectors of neurons to hide the latency of
+  // their functions. Weights of eight bits: all, since each call rounds the inputs.
   int64_t at_once = own.last - own.first;
   if constexpr (std::is_same_v<T, Weight>)
     at_once = with_gates(cell, [&]<int all>() { return panels_at_once<all>(count); });
-  if (at_once < 2) at_once = 2;
+  while (at_once < 2 || at_once * count < 16) at_once *= 2;
   const int64_t parts = (count + rows_at_once - 1) / rows_at_once;
   for (int64_t panel = own.first; panel < own.last; panel += at_once) {
     const Range some = {panel, panel + at_once < own.last ? panel + at_once : own.last};

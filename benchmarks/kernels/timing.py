@@ -2,7 +2,6 @@
 
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -43,25 +42,32 @@ def medians(
     Args:
         sides: What is timed, by name.
         seconds: Spent on each side at least; five calls are made in any case.
-        threads: How many each side uses. The others of a pool go on spinning for some milliseconds
-            after a call, on the cores that the next side needs: with more than one, each call waits
-            for them, and fifty calls are enough.
+        threads: How many each side uses. The threads of a pool go on spinning for some milliseconds
+            after a call (ONNX Runtime's for forty) on the cores that the next side needs. With more
+            than one, a turn is many calls, after a pause in which the other pools fall asleep and
+            calls that wake the side's own.
     """
     spent: dict[str, list[float]] = {name: [] for name in sides}
     for side in sides.values():
         side()
-    fewest, most = 5, 50 if threads > 1 else sys.maxsize
+    fewest = 5
     while min(sum(times) for times in spent.values()) < seconds or fewest > 0:
         fewest -= 1
         for name, side in sides.items():
             if fewest < 0 and sum(spent[name]) >= seconds:
                 continue
             if threads > 1:
-                time.sleep(0.03)
-            started = time.perf_counter()
-            side()
-            spent[name].append(time.perf_counter() - started)
-        most -= 1
-        if most == 0:
-            break
+                time.sleep(0.1)
+                _calls(side, 0.05)
+            spent[name] += _calls(side, seconds / 5 if threads > 1 else 0)
     return {name: statistics.median(times) for name, times in spent.items()}
+
+
+def _calls(side: Callable[[], Any], seconds: float) -> list[float]:
+    """The seconds of each call, one at least, until so many have passed."""
+    spent: list[float] = []
+    while not spent or sum(spent) < seconds:
+        started = time.perf_counter()
+        side()
+        spent.append(time.perf_counter() - started)
+    return spent

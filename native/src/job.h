@@ -80,7 +80,7 @@ struct ForwardJob : Job {
   ForwardLayer<T>* layers;
   const T* packed;     // by the caller, or null
   bool int8;           // its weights are
-  int64_t block_rows;  // input products are made for blocks of about so many rows
+  int64_t block_rows;  // input products made ahead are made for blocks of about so many rows
   T* x_rows;           // (block, I)
 };
 

@@ -41,6 +41,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
+    parser.add_argument("--members", type=int, default=5)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--output", type=Path, default=Path("hand_gestures.json"))
     options = parser.parse_args()
@@ -49,7 +50,7 @@ def main() -> None:
     results = []
     for seed in options.seeds:
         started = time.monotonic()
-        classifier = SequenceClassifier(seed=seed).fit(
+        classifier = SequenceClassifier(members=options.members, seed=seed).fit(
             data["x"][rest],
             data["y"][rest],
             groups=data["block"][rest],

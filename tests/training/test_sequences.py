@@ -100,7 +100,7 @@ def test_losses_are_cross_entropies() -> None:
     weighted = objective([0, 0, 0, 1], [2 / 3, 2.0])
     loss = weighted.loss(weighted.batch(0)[0], None)[0].item()
     assert loss == pytest.approx((nothing + one) / 2)
-    assert weighted.validate() == pytest.approx((3 * nothing + one) / 4)
+    assert weighted.validate() == pytest.approx((nothing + one) / 2)
 
 
 def test_scores_are_those_of_scikit_learn() -> None:

@@ -163,8 +163,8 @@ def classify(
         Validations without a better one before a member stops; 10 for series, 8 for texts.
     baselines
         What to compare with, separated by commas: fnn, and for series nearest_neighbour,
-        logistic_regression, minirocket (if sktime is installed), for texts
-        tfidf_logistic_regression; all of them.
+        logistic_regression, for texts tfidf_logistic_regression; all of them. On request, for
+        series: minirocket, if sktime is installed.
     seed
         Of everything random; 0.
     checkpoint_every

@@ -47,7 +47,7 @@ from noria.tasks.whole_series import (
     window_of,
 )
 from noria.training.class_baselines import PlainBaselines
-from noria.training.class_rivals import CLASS_BASELINES, ClassModels
+from noria.training.class_rivals import CLASS_BASELINES, KNOWN_CLASS_BASELINES, ClassModels
 from noria.training.class_scores import ClassComparison
 from noria.training.classifying import (
     ClassifyRecipe,
@@ -89,8 +89,8 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         learning_rate: Top of the schedule.
         weight_decay: Of AdamW.
         patience: Validations, 25 in all, without a better one before a member stops.
-        baselines: What to compare with: "fnn", "nearest_neighbour", "logistic_regression", and
-            "minirocket", which is left out where sktime and numba are not installed.
+        baselines: What to compare with: "fnn", "nearest_neighbour", "logistic_regression", and on
+            request "minirocket", which is left out where sktime and numba are not installed.
         checkpoint_every: Training steps between two checkpoints.
         seed: Of everything random.
 
@@ -396,7 +396,7 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _check_arguments(self) -> None:
         check_network(self)
-        check_baselines(self.baselines, CLASS_BASELINES)
+        check_baselines(self.baselines, KNOWN_CLASS_BASELINES)
         check_shares(self, "label_smoothing")
         if isinstance(self.class_weight, Mapping):
             for label, weight in self.class_weight.items():

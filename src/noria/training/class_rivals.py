@@ -17,9 +17,10 @@ from noria.training.classifying import TrainedClassifier
 from noria.training.members import held_out
 from noria.training.sequences import Sequences
 
-__all__ = ["CLASS_BASELINES", "CROSS_VALIDATED", "ClassModels"]
+__all__ = ["CLASS_BASELINES", "CROSS_VALIDATED", "KNOWN_CLASS_BASELINES", "ClassModels"]
 
-CLASS_BASELINES = ("fnn", *PLAIN)
+CLASS_BASELINES = ("fnn", "nearest_neighbour", "logistic_regression")
+KNOWN_CLASS_BASELINES = ("fnn", *PLAIN)
 
 CROSS_VALIDATED = (
     "by cross-validation: each case was judged by a model that did not learn from it, though the"

@@ -53,11 +53,11 @@ def main() -> None:
             results.append(result)
             print(json.dumps(result), flush=True)
     for name in options.sets:
-        lines = {"network": [], "fnn": [], "nearest_neighbour": [], "logistic_regression": []}
+        lines: dict[str, list[float]] = {}
         for result in results:
             if result["set"] == name:
                 for model, metrics in {"network": result["metrics"], **result["baselines"]}.items():
-                    lines[model].append(100 * metrics["accuracy"])
+                    lines.setdefault(model, []).append(100 * metrics["accuracy"])
         figures = ", ".join(f"{m} {np.mean(v):.2f} ± {np.std(v):.2f}" for m, v in lines.items())
         print(f"{name}: accuracy % {figures}; goal {GOALS[name]}", flush=True)
     machine = {

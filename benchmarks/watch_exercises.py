@@ -43,9 +43,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--by", nargs="+", choices=GOALS, default=list(GOALS))
+    parser.add_argument("--folds", type=int, nargs="+", choices=range(FOLDS), default=range(FOLDS))
     parser.add_argument("--members", type=int, default=5)
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--batch-size", type=int)
     parser.add_argument("--augmentation", type=float, default=0.1)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--baselines", nargs="*", default=["fnn", "logistic_regression"])
@@ -56,7 +57,7 @@ def main() -> None:
     for by in options.by:
         held = data["part"] % FOLDS if by == "time" else (data["subject"] - 1) // 2
         for seed in options.seeds:
-            for fold in range(FOLDS):
+            for fold in options.folds:
                 started = time.monotonic()
                 rest, own = held != fold, held == fold
                 classifier = SequenceClassifier(

@@ -14,12 +14,13 @@ import argparse
 import copy
 import json
 import random
+import signal
 import sys
 import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,16 @@ from noria.runtime.state_bytes import seal, unseal
 from noria.runtime.stream_file import read_streams, write_streams
 from noria.server.problems import Problem
 from noria.server.protocol import group_events, parse_json
-from tests.tasks import series
+from tests.tasks import readings, series, words
 
 AT_ONCE = 64
 """Cases between two looks at the memory."""
 
 ALLOWANCE = 16 << 20
 """Bytes that the interpreter may take for itself meanwhile."""
+
+LONGEST_S = 60
+"""What one case may take on a slow machine before it counts as one without an end."""
 
 HOSTILE: list[Any] = [
     *(0, 1, -1, 2, 7, 2**31, 2**63, -(2**63), 10**30, 1e308, -1e308, 5e-324, 0.5),
@@ -73,6 +77,11 @@ class Target:
         frame = series.hourly(400).drop("unique_id")
         forecaster = series.small(steps=2, test_windows=0, baselines=()).fit(frame)
         self._add(forecaster, json.loads(frame[:8].write_json()))
+        table = readings.readings(readings.values(300))
+        detector = readings.fit(readings.small(steps=2), table)
+        self._add(detector, json.loads(table[:8].write_json()))
+        language = words.small_language(steps=2).fit(["to be or not to be"] * 20)
+        self._add(language, [{"text": letter} for letter in "to be or"])
 
     def _add(self, model: Any, events: list[Any]) -> None:
         path = self.folder / "model.noria"
@@ -91,7 +100,7 @@ class Target:
         try:
             session = Session.open(path)
         except NoriaError as error:
-            check_message(error, "model.noria", "mutated.noria")
+            check_message(error, "mutated.noria")
             return f"model refused: {type(error).__name__}", len(data)
         try:
             session.feed(session.start(), self.events[number])
@@ -171,10 +180,11 @@ class Target:
         return f"event{' refused' if refused else 's taken'}", len(data)
 
 
-def check_message(error: Exception, *names: str) -> None:
-    """An error's message says something, on one line."""
+def check_message(error: Exception, name: str = "") -> None:
+    """An error's message says something, on one line, and names the file."""
     text = str(error)
     assert text, repr(error)
+    assert name in text, f"{name} is not named: {text!r}"
     assert "\n" not in text.strip(), f"more than a line: {text!r}"
     assert len(text) < 2000, f"a message of {len(text)} characters: {text[:200]}"
 
@@ -246,15 +256,9 @@ def change_weights(chance: random.Random, weights: dict[str, Any]) -> None:
 
 
 def changed(chance: random.Random, value: Any) -> Any:
-    """JSON with something else in one place."""
-    value = copy.deepcopy(value)
-    paths = list(places(value))
-    if not paths:
-        return chance.choice(HOSTILE)
-    *above, last = chance.choice(paths)
-    holder = value
-    for step in above:
-        holder = holder[step]
+    """JSON that is made to hold something else in one place."""
+    *above, last = some_place(chance, value)
+    holder = at(value, above)
     kind = chance.randrange(8)
     if kind == 0:
         del holder[last]
@@ -263,22 +267,27 @@ def changed(chance: random.Random, value: Any) -> Any:
     elif kind == 2 and isinstance(holder[last], int | float):
         holder[last] = chance.choice((-holder[last], holder[last] + 1, holder[last] * 1000))
     elif kind == 3:
-        *other, end = chance.choice(paths)
-        source = value
-        for step in other:
-            source = source[step]
-        holder[last] = copy.deepcopy(source[end])
+        holder[last] = copy.deepcopy(at(value, some_place(chance, value)))
     else:
         holder[last] = copy.deepcopy(chance.choice(HOSTILE))
     return value
 
 
-def places(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    inside = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, part in inside:
-        yield (*above, key)
-        if isinstance(part, dict | list):
-            yield from places(part, (*above, key))
+def some_place(chance: random.Random, value: Any) -> list[Any]:
+    """Keys and indices that lead from a value to something inside it."""
+    path: list[Any] = []
+    while isinstance(value, dict | list) and value and (not path or chance.random() < 0.8):
+        path.append(
+            chance.choice(list(value)) if isinstance(value, dict) else chance.randrange(len(value))
+        )
+        value = value[path[-1]]
+    return path
+
+
+def at(value: Any, path: list[Any]) -> Any:
+    for step in path:
+        value = value[step]
+    return value
 
 
 def mutated_message(
@@ -301,6 +310,10 @@ def mutated_message(
         depth = chance.choice((10, 1000, 100_000))
         return b"[" * depth + text + b"]" * depth
     return text
+
+
+def too_long(*_: Any) -> None:
+    raise TimeoutError(f"no end after {LONGEST_S} s")
 
 
 class Memory:
@@ -347,9 +360,11 @@ def run(
     found = Counter[str]()
     memory, largest, begun = Memory(), 0, time.monotonic()
     names = list(kinds)
+    signal.signal(signal.SIGALRM, too_long)
     for number in range(first, first + count):
         chance = random.Random(f"{seed}-{number}")
         name = names[number % len(names)]
+        signal.alarm(LONGEST_S)
         try:
             what, size = kinds[name](chance)
         except Exception as error:
@@ -357,6 +372,8 @@ def run(
                 raise AssertionError(f"case {number} of seed {seed}, a {name}") from error
             print(f"case {number} of seed {seed}, a {name}: {error!r}", flush=True)
             what, size = "FAILED", 0
+        finally:
+            signal.alarm(0)
         found[what] += 1
         largest = max(largest, size)
         if (number + 1) % AT_ONCE == 0:

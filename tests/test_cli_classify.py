@@ -87,7 +87,7 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     ),
     "unknown label": (fit("label.ts"), 3, "label.ts, line 6: the label 'level' is none"),
     "no labels": (fit("unlabelled.ts"), 3, "unlabelled.ts: has no labels: its header"),
-    "one class": (fit("one.ts"), 3, "one.ts: all cases have the label 'a'"),
+    "one class": (fit("one.ts"), 3, "one.ts: all cases are of one class, 'a'"),
     "too few": (fit("few.ts"), 3, "few.ts: 2 cases are too few for 5 folds"),
     "changing label": (fit("changing.csv"), 3, "changing.csv, row 5, column 'label': the"),
     "unknown column": (

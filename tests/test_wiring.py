@@ -203,7 +203,10 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     "no layers": ({"layers": []}, "at least one layer"),
     "input_size": ({"input_size": 0}, "input_size is 0"),
     "fractional input_size": ({"input_size": 2.0}, "input_size is 2.0"),
-    "hidden_size": ({"layers": [LSTM(3), GRU(0)]}, r"hidden_size of GRU\(hidden_size=0\) is 0"),
+    "hidden_size": (
+        {"layers": [LSTM(3), GRU(0)]},
+        r"hidden_size of GRU\(hidden_size=0, layer_norm=False\) is 0",
+    ),
     "fractional hidden_size": ({"layers": [GRU(1.5)]}, "is 1.5: it must be an integer"),  # type: ignore[arg-type]
     "output_size": ({"output_size": 0}, "output_size is 0"),
     "nothing to share": ({"layers": [LSTM(3), GRU(3)], "share_layers": True}, "share_layers"),

@@ -3,7 +3,8 @@
     .venv/bin/python benchmarks/kernels --groups training --threads 1
 
 Groups: training and inference of one layer of each cell over a grid of shapes (B, T, I, H);
-stacks, LSTM layers with indirect and full feedback, trained; stepping, one stream, one step a call.
+stacks, LSTM layers with indirect and full feedback, trained; normalised, layers with layer
+normalisation beside those without and a loop in torch; stepping, one stream, one step a call.
 Each group runs in a process of its own, pinned to as many cores as threads, which first measures
 the core's peak rate and read bandwidth. Times are medians, all sides in turn. Peers that are not
 installed are skipped by name. Writes JSON and, from it, the tables in Markdown.
@@ -20,7 +21,7 @@ from typing import Any
 from grid import CELLS
 from timing import pin
 
-GROUPS = ["training", "inference", "stacks", "stepping"]
+GROUPS = ["training", "inference", "stacks", "normalised", "stepping"]
 PEERS = ["onnxruntime", "jax"]
 
 

@@ -9,8 +9,9 @@ from grid import CELLS, GRID, STACK_GRID, STEP_SIZES, layer_operations, stack_op
 from machine import bandwidth
 from timing import check_same, medians
 
-from noria import LSTM, Network, kernels
+from noria import GRU, LSTM, Network, kernels
 from noria.network import from_torch
+from noria.runtime.stepper import NetworkStepper
 
 Lines = Iterator[dict[str, Any]]
 KINDS = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
@@ -191,6 +192,43 @@ def stepping(
         yield line
 
 
+def normalised(peers: set[str], cells: list[str], seconds: float, threads: int, _: Any) -> Lines:
+    """Layers with layer normalisation, against those without and against a loop in torch."""
+    from peer_loop import NormalisedLoop
+
+    for cell, kind in (("lstm", LSTM), ("gru", GRU)):
+        for shape in STACK_GRID if cell in cells else ():
+            torch.manual_seed(0)
+            without, ours = (
+                Network(shape[2], [kind(shape[3], layer_norm=norm)], backend="native")
+                for norm in (False, True)
+            )
+            modules = {"torch": NormalisedLoop(ours), "noria": ours, "noria without": without}
+            x = torch.randn(shape[:3], requires_grad=True)
+            grad = torch.randn(*shape[:2], shape[3])
+            sides = {name: _training_step(module, x, grad) for name, module in modules.items()}
+            found = {}
+            for name, gain in (("torch", "gain"), ("noria", "layers.0.weight_norm")):
+                y = sides[name]().detach()
+                found[name] = [y, x.grad, modules[name].get_parameter(gain).grad]
+            check_same(f"normalised {cell} {shape}", found)
+            times = medians(sides, seconds)
+            title, operations = f"{cell} training {shape}", layer_operations(cell, shape)
+            yield _line(title, 3 * operations, times, cell=f"{cell} training")
+
+            array = x.detach().numpy()
+            for name, net in (("noria", ours), ("noria without", without)):
+                weights = {key: value.detach().numpy() for key, value in net.named_parameters()}
+                stepper = NetworkStepper(net.wiring, weights)
+                state = stepper.zero_state(shape[0])
+                sides[name] = lambda n=stepper, x=array, s=state: n.scan(x, s)[0]
+            sides["torch"] = torch.no_grad()(lambda m=modules["torch"], x=x: m(x)[0])
+            check_same(title, {name: [sides[name]()] for name in ("torch", "noria")})
+            times = medians(sides, seconds)
+            title = f"{cell} inference {shape}"
+            yield _line(title, operations, times, cell=f"{cell} inference")
+
+
 REPEATS = 20  # a step is too short to time alone
 
 
@@ -202,5 +240,11 @@ def _repeated(side: Callable[[], Any]) -> Callable[[], None]:
     return once
 
 
-GROUPS = {"training": training, "inference": inference, "stacks": stacks, "stepping": stepping}
+GROUPS = {
+    "training": training,
+    "inference": inference,
+    "stacks": stacks,
+    "normalised": normalised,
+    "stepping": stepping,
+}
 assert set(CELLS) == set(KINDS)

@@ -17,6 +17,9 @@ enum class Cell { lstm, gru, rnn_tanh, rnn_relu, linear, own };
 inline constexpr int most_states = 6;
 inline constexpr int most_gates = 8;
 
+// Of layer normalisation: what is added to a variance.
+inline constexpr double norm_epsilon = 1e-5;
+
 // A tile of an own cell's step: some rows, and some panels of W neurons each. Strides count elements; panels
 // of states and parameters follow each other. The compiled code reads this by place: every field is 8 bytes.
 template <class T>
@@ -134,6 +137,10 @@ struct LayerInputs {
   const T* bias_ih;       // (G * H)
   const T* bias_hh;       // (G * H) or null: zeros
   const T* parameters;    // of an own cell: (P, H)
+  // Null, or (slots, H): every pre-activation that the cell reads is normalised over the layer's neurons
+  // before its biases are added, and multiplied by these. Slots: an LSTM's i, f, g, o; a GRU's a_n, r, z,
+  // b_n.
+  const T* weight_norm;
   int64_t block_count;
   const RecurrentBlock<T>* blocks;
   const T* state[most_states];  // (B, H) each: h, and c for the LSTM
@@ -179,6 +186,7 @@ struct LayerGradients {
   T* bias_ih;
   T* bias_hh;  // or null
   T* parameters;
+  T* weight_norm;
   T* const* blocks;  // (block_count)
   T* state[most_states];
 };

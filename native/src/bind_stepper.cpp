@@ -105,8 +105,8 @@ class BoundStepper {
   BoundStepper(const std::vector<Layer<T>>& layers, Input<T> packed, bool int8, int64_t batch)
       : packed_(packed), stepper_(inputs_of(StackArguments<T>(layers), packed, int8, batch)) {
     double multiplications = 0;
-    for (const auto& [cell, code, carries_state, hidden, weight_ih, bias_ih, bias_hh, parameters, weight_hh,
-                      recurrent_mask, input_mask] : layers) {
+    for (const auto& [cell, code, carries_state, hidden, weight_ih, bias_ih, bias_hh, parameters, weight_norm,
+                      weight_hh, recurrent_mask, input_mask] : layers) {
       multiplications += double(weight_ih.size());
       for (const auto& [source, weight] : weight_hh) multiplications += double(weight.size());
       hidden_.push_back(size_t(hidden));

@@ -188,7 +188,7 @@ nb::tuple bound_scan_stack_packed(std::vector<Layer<T>> layers, Input<T> packed,
   return run_stack(inputs, false);
 }
 
-// Of x; of every layer's weight_ih, bias_ih, bias_hh, parameters, recurrent blocks and states.
+// Of x; of every layer's weight_ih, bias_ih, bias_hh, parameters, weight_norm, recurrent blocks and states.
 template <class T>
 nb::tuple bound_scan_stack_backward(std::vector<Layer<T>> layers, Input<T> x,
                                     std::vector<std::vector<Input<T>>> state, std::optional<Lengths> lengths,
@@ -197,15 +197,15 @@ nb::tuple bound_scan_stack_backward(std::vector<Layer<T>> layers, Input<T> x,
   StackArguments<T> arguments(layers);
   const StackInputs<T> inputs = arguments.inputs(&x, state, lengths, reverse);
   Output<T> d_x = new_array<T>(shape_of(x));
-  std::vector<
-      std::tuple<Output<T>, Output<T>, Output<T>, Output<T>, std::vector<Output<T>>, std::vector<Output<T>>>>
+  std::vector<std::tuple<Output<T>, Output<T>, Output<T>, Output<T>, Output<T>, std::vector<Output<T>>,
+                         std::vector<Output<T>>>>
       found;
   std::vector<std::vector<T*>> block_pointers(layers.size());
   std::vector<LayerGradients<T>> gradients;
   std::vector<LayerResults<T>> results;
   for (size_t l = 0; l < layers.size(); ++l) {
-    const auto& [cell, code, carries_state, hidden, weight_ih, bias_ih, bias_hh, parameters, weight_hh,
-                 recurrent_mask, input_mask] = layers[l];
+    const auto& [cell, code, carries_state, hidden, weight_ih, bias_ih, bias_hh, parameters, weight_norm,
+                 weight_hh, recurrent_mask, input_mask] = layers[l];
     const auto like = [](const std::optional<Input<T>>& array) {
       return new_array<T>(array ? shape_of(*array) : std::vector<size_t>{0});
     };
@@ -216,12 +216,13 @@ nb::tuple bound_scan_stack_backward(std::vector<Layer<T>> layers, Input<T> x,
     }
     for (const Input<T>& array : state[l]) states.push_back(new_array<T>(shape_of(array)));
     found.emplace_back(new_array<T>(shape_of(weight_ih)), new_array<T>(shape_of(bias_ih)), like(bias_hh),
-                       like(parameters), std::move(blocks), std::move(states));
-    auto& [d_weight_ih, d_bias_ih, d_bias_hh, d_parameters, d_blocks, d_state] = found.back();
+                       like(parameters), like(weight_norm), std::move(blocks), std::move(states));
+    auto& [d_weight_ih, d_bias_ih, d_bias_hh, d_parameters, d_weight_norm, d_blocks, d_state] = found.back();
     gradients.push_back({d_weight_ih.data(),
                          d_bias_ih.data(),
                          bias_hh ? d_bias_hh.data() : nullptr,
                          d_parameters.data(),
+                         d_weight_norm.data(),
                          block_pointers[l].data(),
                          {}});
     results.push_back({ys[l].data(), {}});

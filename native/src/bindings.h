@@ -55,13 +55,13 @@ OwnCell<T> own_cell(const OwnCode& code) {
   return own;
 }
 
-// cell, own cell, carries_state, hidden, weight_ih, bias_ih, bias_hh, parameters, recurrent blocks with their
-// sources, recurrent_mask, input_mask.
+// cell, own cell, carries_state, hidden, weight_ih, bias_ih, bias_hh, parameters, weight_norm, recurrent
+// blocks with their sources, recurrent_mask, input_mask.
 template <class T>
 using Layer =
     std::tuple<int, std::optional<OwnCode>, bool, int64_t, Input<T>, Input<T>, std::optional<Input<T>>,
-               std::optional<Input<T>>, std::vector<std::pair<int64_t, Input<T>>>, std::optional<Input<T>>,
-               std::optional<Input<T>>>;
+               std::optional<Input<T>>, std::optional<Input<T>>, std::vector<std::pair<int64_t, Input<T>>>,
+               std::optional<Input<T>>, std::optional<Input<T>>>;
 
 template <class T>
 struct StackArguments {
@@ -73,8 +73,8 @@ struct StackArguments {
   explicit StackArguments(const std::vector<Layer<T>>& stack) : given(stack), blocks(stack.size()) {
     own.reserve(stack.size());
     for (size_t l = 0; l < given.size(); ++l) {
-      const auto& [cell, code, carries_state, hidden, weight_ih, bias_ih, bias_hh, parameters, weight_hh,
-                   recurrent_mask, input_mask] = given[l];
+      const auto& [cell, code, carries_state, hidden, weight_ih, bias_ih, bias_hh, parameters, weight_norm,
+                   weight_hh, recurrent_mask, input_mask] = given[l];
       for (const auto& [source, weight] : weight_hh)
         blocks[l].push_back({source, std::get<3>(given[size_t(source)]),
                              weight.ndim() == 2 ? Recurrence::dense : Recurrence::diagonal, weight.data()});
@@ -87,6 +87,7 @@ struct StackArguments {
                         .bias_ih = bias_ih.data(),
                         .bias_hh = bias_hh ? bias_hh->data() : nullptr,
                         .parameters = parameters ? parameters->data() : nullptr,
+                        .weight_norm = weight_norm ? weight_norm->data() : nullptr,
                         .block_count = int64_t(blocks[l].size()),
                         .blocks = blocks[l].data(),
                         .state = {},

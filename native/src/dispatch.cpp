@@ -87,6 +87,7 @@ struct StackOfOne {
               .bias_ih = in.bias_ih,
               .bias_hh = in.bias_hh,
               .parameters = nullptr,
+              .weight_norm = nullptr,
               .block_count = in.recurrence == Recurrence::none ? 0 : 1,
               .blocks = &block,
               .state = {in.state[0], in.state[1]},
@@ -202,6 +203,7 @@ void scan_backward(const ScanInputs<T>& inputs, const T* y, const T* saved, cons
                                    .bias_ih = gradients.bias_ih,
                                    .bias_hh = gradients.bias_hh,
                                    .parameters = nullptr,
+                                   .weight_norm = nullptr,
                                    .blocks = &gradients.weight_hh,
                                    .state = {gradients.state[0], gradients.state[1]}};
   stack_scan_backward(StackOfOne<T>(inputs).stack, &results, saved, grad_y,

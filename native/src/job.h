@@ -53,12 +53,13 @@ template <class T>
 struct ForwardLayer {
   LayerInputs<T> in;
   LayerOutputs<T> out;
-  T* saved;             // (total, panels, kept, W) or null
+  T* saved;             // (total, panels, kept, W), then `sums` and `statistics` of all steps; or null
   T* packed;            // what the next four point into, unless the caller has packed
   const T* packed_ih;   // (panels, I, G, W); int8 weights: then the scales, (panels, G, W)
   const T* packed_hh;   // the same block after block: (panels, K, G, W); diagonal: (panels, G, W)
   const T* diagonal;    // among those, or null
-  const T* bias;        // (panels, slots, W)
+  const T* bias;        // (panels, slots, W); zeros with a norm, which adds it
+  const T* norm;        // gains and biases (panels, slots, 2, W); or null
   const T* parameters;  // of an own cell: (panels, P, W)
   T* h[2];              // (B, Hp) before and after the step, in turns
   T* masked[2];         // the same times the recurrent mask; without a mask, h itself
@@ -67,7 +68,9 @@ struct ForwardLayer {
   T* up_mask;           // (B, Hp)
   T* c;                 // (states - 1, B, Hp)
   T* zeros;             // (B, Hp) for an own cell that carries no state, else null
-  T* gates;             // (block in the first layer, else B; panels, kept, W), unless saved
+  T* gates;             // (block in the first layer, else B; panels, kept, W), unless saved; with a norm B
+  T* sums;              // with a norm: (block in the first layer, else B; panels, slots, W), unless saved
+  T* statistics;        // of those: (B, slots, 2), unless saved
 };
 
 template <class T>
@@ -85,8 +88,10 @@ template <class T>
 struct BackwardLayer {
   LayerInputs<T> in;
   const T* y;
-  const T* saved;   // (total, panels, kept, W)
-  const T* grad_y;  // of the last layer, else null
+  const T* saved;        // (total, panels, kept, W)
+  const T* before_norm;  // with a norm, after it: (total, panels, slots, W)
+  const T* statistics;   // after those: (total, slots, 2)
+  const T* grad_y;       // of the last layer, else null
   const T* grad_state[most_states];
   LayerGradients<T> out;
   bool any_dense;           // among its blocks
@@ -101,6 +106,8 @@ struct BackwardLayer {
   T* d_state[most_states];  // (B, Hp)
   T* product;               // (B, Hp), when a mask stands between this layer and who reads it
   T* d_a;                   // (N, slots, Hp)
+  T* norm;                  // gains and biases (panels, slots, 2, W); or null
+  T* d_norm;                // gradients of what a norm gives: (N, slots, Hp); without a norm, d_a itself
   // Of an own cell: parameters (panels, P, W), their gradients (N, P, Hp), its first states and zeros (B,
   // Hp).
   T *parameters, *d_parameters, *first_states[most_states], *zeros;

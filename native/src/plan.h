@@ -86,7 +86,8 @@ Sharing share_out(const StackInputs<T>& in, const Plan& plan) {
   }
   const double all = double(plan.total()) * multiplications;
   const int wanted = int(std::min(double(thread_count()), all / multiplications_worth_a_thread));
-  const double meetings = double(in.layer_count);
+  double meetings = 0;
+  for (int64_t l = 0; l < in.layer_count; ++l) meetings += in.layers[l].weight_norm ? 2 : 1;
   const bool heavy_steps = double(in.batch) * recurrent >= meetings * multiplications_worth_a_meeting;
   if (in.batch < 2 * wanted && heavy_steps) return {wanted, true};
   return {std::max(1, int(std::min(int64_t(wanted), in.batch))), false};

@@ -11,7 +11,7 @@ constexpr int64_t least_block_rows = 96;
 // Where a layer's weights and biases lie once packed.
 template <class T>
 struct Packed {
-  T *ih, *hh, *bias, *parameters;
+  T *ih, *hh, *bias, *norm, *parameters;
   int64_t size;
 };
 
@@ -41,8 +41,9 @@ Packed<T> place(const LayerInputs<T>& in, T* block) {
   T* ih = arena.take(packed_weights<T, Weight>(cell.gates, in.hidden, in.input));
   T* hh = arena.take(blocks);
   T* bias = arena.take(panels * cell.slots * W);
+  T* norm = arena.take(in.weight_norm ? panels * cell.slots * 2 * W : 0);
   T* parameters = arena.take(panels * parameters_of(in) * W);
-  return {ih, hh, bias, parameters, arena.used()};
+  return {ih, hh, bias, norm, parameters, arena.used()};
 }
 
 // Their scales, after them.
@@ -82,23 +83,25 @@ void pack_panels(const LayerInputs<T>& in, Range panels, T* to) {
     hh += packed_block<T, Weight>(G, hidden, block);
   }
   pack_parameters(in, panels, packed.parameters);
+  if (in.weight_norm) pack_norm(cell, in, panels, packed.norm);
   for (int64_t panel = panels.first; panel < panels.last; ++panel)
-    for (int s = 0; s < S; ++s) {
-      const int64_t j = panel * W, from = cell.gate_of[s] * hidden + j;
-      Vector<T> bias = {};
-      if (s < G) bias = bias + load_some(in.bias_ih + from, hidden - j);
-      if (s >= S - G && in.bias_hh) bias = bias + load_some(in.bias_hh + from, hidden - j);
-      store(packed.bias + (panel * S + s) * W, bias);
-    }
+    for (int s = 0; s < S; ++s)
+      store(packed.bias + (panel * S + s) * W, in.weight_norm ? Vector<T>{} : bias_of(cell, in, panel, s));
 }
 
-// gates[row] = bias + column index[row] of W_ih: the bits of the product with an x of zeros and a one.
+// The vectors of a panel where the products are summed up: in a norm's sums, or where the gates will be.
+template <class T, class CellType>
+NORIA_INLINE int room_of_sums(const ForwardLayer<T>& layer, const CellType& cell) {
+  return layer.norm ? cell.slots : cell.kept;
+}
+
+// sums[row] = bias + column index[row] of W_ih: the bits of the product with an x of zeros and a one.
 template <class T, class CellType, class Weight>
-void select_input(const ForwardJob<T>& job, int64_t first, int64_t last, Range rows, T* gates) {
+void select_input(const ForwardJob<T>& job, int64_t first, int64_t last, Range rows, T* sums) {
   constexpr int W = width<T>;
   const ForwardLayer<T>& layer = job.layers[0];
   const CellType cell = cell_of<CellType>(layer.in);
-  const int G = cell.gates, S = cell.slots, K = cell.kept;
+  const int G = cell.gates, S = cell.slots, K = room_of_sums(layer, cell);
   const int64_t panels = panels_of<T>(layer.in.hidden), input = layer.in.input;
   const Weight* weights = (const Weight*)layer.packed_ih;
   const T* scale = scales<const T, Weight>(layer.packed_ih, panels * stored_depth<Weight>(input) * G * W);
@@ -120,23 +123,23 @@ void select_input(const ForwardJob<T>& job, int64_t first, int64_t last, Range r
               sum = fma(load(scale + (panel * G + slot) * W), weight, sum);
             }
           }
-          store(gates + ((row * panels + panel) * K + slot) * W, sum);
+          store(sums + ((row * panels + panel) * K + slot) * W, sum);
         }
       }
     }
 }
 
-// gates[row] = bias + W_ih · x[row] for the steps [first, last) of the block, which parts share evenly.
+// sums[row] = bias + W_ih · x[row] for the steps [first, last) of the block, which parts share evenly.
 template <class T, class CellType, class Weight>
-void multiply_input(const ForwardJob<T>& job, int64_t first, int64_t last, int part, T* gates) {
+void multiply_input(const ForwardJob<T>& job, int64_t first, int64_t last, int part, T* sums) {
   constexpr int W = width<T>;
   const ForwardLayer<T>& layer = job.layers[0];
   const CellType cell = cell_of<CellType>(layer.in);
-  const int G = cell.gates, S = cell.slots, K = cell.kept;
+  const int G = cell.gates, S = cell.slots, K = room_of_sums(layer, cell);
   const int64_t input = layer.in.input, panels = panels_of<T>(layer.in.hidden);
   const int64_t block_first = job.offset[first];
   const Range rows = share(job.offset[last] - block_first, part, job.parts);
-  if (job.index) return select_input<T, CellType, Weight>(job, first, last, rows, gates);
+  if (job.index) return select_input<T, CellType, Weight>(job, first, last, rows, sums);
   for (int64_t t = first; t < last; ++t) {
     const int64_t start = job.offset[t] - block_first;
     for (int64_t s = 0; s < job.active[t]; ++s)
@@ -152,7 +155,7 @@ void multiply_input(const ForwardJob<T>& job, int64_t first, int64_t last, int p
       .start = layer.bias,
       .start_row = 0,
       .start_panel = S * W,
-      .c = gates + rows.first * panels * K * W,
+      .c = sums + rows.first * panels * K * W,
       .c_row = panels * K * W,
       .c_panel = K * W,
       .scale = scales<const T, Weight>(layer.packed_ih, panels * stored_depth<Weight>(input) * G * W)};
@@ -160,16 +163,16 @@ void multiply_input(const ForwardJob<T>& job, int64_t first, int64_t last, int p
   for (int s = G; s < S; ++s)
     for (int64_t row = rows.first; row < rows.last; ++row)
       for (int64_t panel = 0; panel < panels; ++panel)
-        store(gates + ((row * panels + panel) * K + s) * W, load(layer.bias + (panel * S + s) * W));
+        store(sums + ((row * panels + panel) * K + s) * W, load(layer.bias + (panel * S + s) * W));
 }
 
-// gates[row] = bias + W_ih · h(t) of the layer below, for some panels of the running rows.
+// sums[row] = bias + W_ih · h(t) of the layer below, for some panels of the running rows.
 template <class T, class CellType, class Weight>
 int64_t multiply_below(const ForwardLayer<T>& layer, const ForwardLayer<T>& below, int after_side,
-                       int64_t first_row, int64_t count, int64_t panel, int64_t some, T* gates) {
+                       int64_t first_row, int64_t count, int64_t panel, int64_t some, T* sums) {
   constexpr int W = width<T>;
   const CellType cell = cell_of<CellType>(layer.in);
-  const int G = cell.gates, S = cell.slots, K = cell.kept;
+  const int G = cell.gates, S = cell.slots, K = room_of_sums(layer, cell);
   const int64_t input = layer.in.input, panels = panels_of<T>(layer.in.hidden);
   const int64_t padded_input = panels_of<T>(input) * W;
   const T* handed_up = below.handed_up ? below.handed_up : below.h[after_side];
@@ -182,7 +185,7 @@ int64_t multiply_below(const ForwardLayer<T>& layer, const ForwardLayer<T>& belo
       .start = layer.bias,
       .start_row = 0,
       .start_panel = S * W,
-      .c = gates,
+      .c = sums,
       .c_row = panels * K * W,
       .c_panel = K * W,
       .scale = scales<const T, Weight>(layer.packed_ih, panels * stored_depth<Weight>(input) * G * W)};
@@ -191,34 +194,74 @@ int64_t multiply_below(const ForwardLayer<T>& layer, const ForwardLayer<T>& belo
   for (int s = G; s < S; ++s)
     for (int64_t i = 0; i < count; ++i)
       for (int64_t p = panel; p < panel + done; ++p)
-        store(gates + ((i * panels + p) * K + s) * W, load(layer.bias + (p * S + s) * W));
+        store(sums + ((i * panels + p) * K + s) * W, load(layer.bias + (p * S + s) * W));
   return done;
 }
 
-// gates[row] += R · h(t-1) of a source, for some panels of the running rows.
+// sums[row] += R · h(t-1) of a source, for some panels of the running rows.
 template <class T, class CellType, class Weight>
 NORIA_INLINE int64_t multiply_block(const ForwardLayer<T>& layer, const T* packed, int64_t size,
                                     const T* operand, int64_t first_row, int64_t count, int64_t panel,
-                                    int64_t some, T* gates) {
+                                    int64_t some, T* sums) {
   constexpr int W = width<T>;
   const CellType cell = cell_of<CellType>(layer.in);
-  const int G = cell.gates, S = cell.slots, K = cell.kept;
+  const int G = cell.gates, S = cell.slots, K = room_of_sums(layer, cell);
   const int64_t panels = panels_of<T>(layer.in.hidden), padded = panels_of<T>(size) * W;
-  T* state_gates = gates + (S - G) * W;
+  T* state_sums = sums + (S - G) * W;
   const Product<T, Weight> product = {
       .depth = size,
       .a = operand + first_row * padded,
       .a_row = padded,
       .w = (const Weight*)packed,
       .w_panel = stored_depth<Weight>(size) * G * W,
-      .start = state_gates,
+      .start = state_sums,
       .start_row = panels * K * W,
       .start_panel = K * W,
-      .c = state_gates,
+      .c = state_sums,
       .c_row = panels * K * W,
       .c_panel = K * W,
       .scale = scales<const T, Weight>(packed, panels * stored_depth<Weight>(size) * G * W)};
   return with_gates(cell, [&]<int all>() { return multiply_some<T, all>(product, count, panel, some); });
+}
+
+// sums[row] += diagonal R · h(t-1), for some panels of some rows.
+template <class T, class CellType>
+void add_diagonal(const ForwardLayer<T>& layer, int before_side, Range rows, Range own, T* sums) {
+  constexpr int W = width<T>;
+  const CellType cell = cell_of<CellType>(layer.in);
+  const int G = cell.gates, S = cell.slots, K = room_of_sums(layer, cell);
+  const int64_t panels = panels_of<T>(layer.in.hidden);
+  for (int64_t s = rows.first; s < rows.last; ++s)
+    for (int64_t p = own.first; p < own.last; ++p) {
+      const Vector<T> h = load(layer.masked[before_side] + (s * panels + p) * W);
+      T* sum = sums + (((s - rows.first) * panels + p) * K + S - G) * W;
+      for (int g = 0; g < G; ++g)
+        store(sum + g * W, fma(load(layer.diagonal + (p * G + g) * W), h, load(sum + g * W)));
+    }
+}
+
+// Where a step's rows stand: the sums of products, which without a norm are where the gates will be.
+template <class T>
+struct StepRows {
+  T *sums, *gates, *statistics;
+};
+
+// gates[row] = norm of sums[row], for some panels; every part that shares neurons measures whole rows.
+template <class T, class CellType>
+void normalise(const ForwardLayer<T>& layer, int64_t count, Range own, const StepRows<T>& at) {
+  const CellType cell = cell_of<CellType>(layer.in);
+  const int S = cell.slots, K = cell.kept;
+  const int64_t hidden = layer.in.hidden, padded = panels_of<T>(hidden) * width<T>;
+  const bool keeps = own.first == 0 && own.last > 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const NormRow<T> row = {hidden, S, at.sums + i * padded * S, layer.norm};
+    with_slots(cell, [&]<int N>(int slot) {
+      Statistics<T> found[N];
+      row.template measure<N>(slot, found);
+      row.template apply<N>(slot, found, own.first, own.last, K, at.gates + i * padded * K);
+      if (keeps) memcpy(at.statistics + (i * S + slot) * 2, found, sizeof found);
+    });
+  }
 }
 
 // The element-wise part of an own cell's step, for some panels of the running rows.
@@ -227,18 +270,11 @@ void step_own(const ForwardJob<T>& job, const ForwardLayer<T>& layer, int64_t t,
               T* gates) {
   constexpr int W = width<T>;
   const Own<T> cell = cell_of<Own<T>>(layer.in);
-  const int G = cell.gates, S = cell.slots, K = cell.kept;
+  const int K = cell.kept;
   const int64_t hidden = layer.in.hidden, panels = panels_of<T>(hidden), padded = panels * W;
   const int64_t first = rows.first * padded + own.first * W;
   const int before_side = t & 1, after_side = ~t & 1;
-  if (layer.diagonal)
-    for (int64_t s = rows.first; s < rows.last; ++s)
-      for (int64_t p = own.first; p < own.last; ++p) {
-        const Vector<T> h = load(layer.masked[before_side] + s * padded + p * W);
-        T* gate = gates + (((s - rows.first) * panels + p) * K + S - G) * W;
-        for (int g = 0; g < G; ++g)
-          store(gate + g * W, fma(load(layer.diagonal + (p * G + g) * W), h, load(gate + g * W)));
-      }
+  if (layer.diagonal && !layer.norm) add_diagonal<T, Own<T>>(layer, before_side, rows, own, gates);
   OwnForward<T> tile{.rows = rows.last - rows.first,
                      .panels = own.last - own.first,
                      .gates = gates + own.first * K * W,
@@ -263,15 +299,65 @@ void step_own(const ForwardJob<T>& job, const ForwardLayer<T>& layer, int64_t t,
   }
 }
 
+// From the pre-activations to the new states, for some panels of the running rows.
+template <class T, class CellType>
+void apply_cell(const ForwardJob<T>& job, const ForwardLayer<T>& layer, int64_t t, Range rows, Range own,
+                T* gates) {
+  if constexpr (!built_in<CellType>) {
+    step_own(job, layer, t, rows, own, gates);
+  } else {
+    constexpr int W = width<T>, G = CellType::gates, S = CellType::slots, K = CellType::kept;
+    const int64_t hidden = layer.in.hidden, panels = panels_of<T>(hidden), padded = panels * W;
+    const int64_t count = rows.last - rows.first;
+    const int before_side = t & 1, after_side = ~t & 1;
+    const T* diagonal = layer.norm ? nullptr : layer.diagonal;
+    // The gates of all these rows first: tanh(c') waits for them, and meanwhile others can be computed.
+    if (CellType::activates || diagonal)
+      for (int64_t i = 0; i < count; ++i)
+        for (int64_t p = own.first; p < own.last; ++p) {
+          T* gate = gates + (i * panels + p) * K * W;
+          Vector<T> a[CellType::kept];
+          for (int g = 0; g < S; ++g) a[g] = load(gate + g * W);
+          if (diagonal) {
+            const Vector<T> h = load(layer.masked[before_side] + (rows.first + i) * padded + p * W);
+            for (int g = 0; g < G; ++g) a[S - G + g] = fma(load(diagonal + (p * G + g) * W), h, a[S - G + g]);
+          }
+          CellType::activate(a);
+          for (int g = 0; g < S; ++g) store(gate + g * W, a[g]);
+        }
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t s = rows.first + i;
+      T* y = layer.out.y ? layer.out.y + job.at(s, t) * hidden : nullptr;
+      for (int64_t p = own.first; p < own.last; ++p) {
+        T* gate = gates + (i * panels + p) * K * W;
+        const int64_t j = s * padded + p * W;
+        Vector<T> a[CellType::kept];
+        for (int g = 0; g < S; ++g) a[g] = load(gate + g * W);
+        Vector<T> before[CellType::states] = {}, after[CellType::states];
+        if (layer.in.carries_state) {
+          before[0] = load(layer.h[before_side] + j);
+          if constexpr (CellType::states > 1) before[1] = load(layer.c + j);
+        }
+        CellType::forward(a, before, after);
+        store(layer.h[after_side] + j, after[0]);
+        if constexpr (CellType::states > 1) store(layer.c + j, after[1]);
+        if (layer.mask) store(layer.masked[after_side] + j, after[0] * load(layer.mask + j));
+        if (layer.up_mask) store(layer.handed_up + j, after[0] * load(layer.up_mask + j));
+        if (y) store_some(y + p * W, after[0], hidden - p * W);
+        if (layer.saved)
+          for (int g : CellType::computed) store(gate + g * W, a[g]);
+      }
+    }
+  }
+}
+
 template <class T, class CellType, class Weight>
-void step(const ForwardJob<T>& job, int64_t index, int64_t t, Range rows, Range own, T* gates) {
-  constexpr int W = width<T>;
+void step(const ForwardJob<T>& job, int64_t index, int64_t t, Range rows, Range own, const StepRows<T>& at) {
   const ForwardLayer<T>& layer = job.layers[index];
   const CellType cell = cell_of<CellType>(layer.in);
-  const int G = cell.gates, S = cell.slots, K = cell.kept;
-  const int64_t hidden = layer.in.hidden, panels = panels_of<T>(hidden), padded = panels * W;
-  const int64_t count = running(job, rows, t);
+  const int64_t hidden = layer.in.hidden, count = running(job, rows, t);
   if (count == 0) return;
+  rows.last = rows.first + count;
   const int before_side = t & 1, after_side = ~t & 1;
   // Weights of eight bits: all, since each call rounds the inputs.
   const int64_t at_once = std::is_same_v<T, Weight>
@@ -282,60 +368,24 @@ void step(const ForwardJob<T>& job, int64_t index, int64_t t, Range rows, Range 
     int64_t done = left < at_once ? left : at_once;
     if (index > 0)
       done = multiply_below<T, CellType, Weight>(layer, job.layers[index - 1], after_side, rows.first, count,
-                                                 panel, done, gates);
+                                                 panel, done, at.sums);
     const T* packed_hh = layer.packed_hh;
     for (int64_t b = 0; b < layer.in.block_count; ++b) {
       const RecurrentBlock<T>& block = layer.in.blocks[b];
       if (block.recurrence == Recurrence::dense)
         done = multiply_block<T, CellType, Weight>(layer, packed_hh, block.size,
                                                    job.layers[block.source].masked[before_side], rows.first,
-                                                   count, panel, done, gates);
-      packed_hh += packed_block<T, Weight>(G, hidden, block);
+                                                   count, panel, done, at.sums);
+      packed_hh += packed_block<T, Weight>(cell.gates, hidden, block);
     }
-    if constexpr (!built_in<CellType>) {
-      step_own(job, layer, t, {rows.first, rows.first + count}, {panel, panel + done}, gates);
-    } else {
-      // The gates of all these rows first: tanh(c') waits for them, and meanwhile others can be computed.
-      if (CellType::activates || layer.diagonal)
-        for (int64_t i = 0; i < count; ++i)
-          for (int64_t p = panel; p < panel + done; ++p) {
-            T* gate = gates + (i * panels + p) * K * W;
-            Vector<T> a[CellType::kept];
-            for (int g = 0; g < S; ++g) a[g] = load(gate + g * W);
-            if (layer.diagonal) {
-              const Vector<T> h = load(layer.masked[before_side] + (rows.first + i) * padded + p * W);
-              for (int g = 0; g < G; ++g)
-                a[S - G + g] = fma(load(layer.diagonal + (p * G + g) * W), h, a[S - G + g]);
-            }
-            CellType::activate(a);
-            for (int g = 0; g < S; ++g) store(gate + g * W, a[g]);
-          }
-      for (int64_t i = 0; i < count; ++i) {
-        const int64_t s = rows.first + i;
-        T* y = layer.out.y ? layer.out.y + job.at(s, t) * hidden : nullptr;
-        for (int64_t p = panel; p < panel + done; ++p) {
-          T* gate = gates + (i * panels + p) * K * W;
-          const int64_t j = s * padded + p * W;
-          Vector<T> a[CellType::kept];
-          for (int g = 0; g < S; ++g) a[g] = load(gate + g * W);
-          Vector<T> before[CellType::states] = {}, after[CellType::states];
-          if (layer.in.carries_state) {
-            before[0] = load(layer.h[before_side] + j);
-            if constexpr (CellType::states > 1) before[1] = load(layer.c + j);
-          }
-          CellType::forward(a, before, after);
-          store(layer.h[after_side] + j, after[0]);
-          if constexpr (CellType::states > 1) store(layer.c + j, after[1]);
-          if (layer.mask) store(layer.masked[after_side] + j, after[0] * load(layer.mask + j));
-          if (layer.up_mask) store(layer.handed_up + j, after[0] * load(layer.up_mask + j));
-          if (y) store_some(y + p * W, after[0], hidden - p * W);
-          if (layer.saved)
-            for (int g : CellType::computed) store(gate + g * W, a[g]);
-        }
-      }
-    }
+    if (!layer.norm) apply_cell<T, CellType>(job, layer, t, rows, {panel, panel + done}, at.gates);
     panel += done;
   }
+  if (!layer.norm) return;
+  if (layer.diagonal) add_diagonal<T, CellType>(layer, before_side, rows, own, at.sums);
+  if (job.by_neuron) job.barrier->wait();
+  normalise<T, CellType>(layer, count, own, at);
+  apply_cell<T, CellType>(job, layer, t, rows, own, at.gates);
 }
 
 template <class T, class CellType, class Weight>
@@ -387,6 +437,7 @@ void lay_out_layer(const ForwardJob<T>& job, int64_t index, int64_t most_rows, c
   layer.packed_ih = packed.ih;
   layer.packed_hh = packed.hh;
   layer.bias = packed.bias;
+  layer.norm = layer.in.weight_norm ? packed.norm : nullptr;
   layer.parameters = packed.parameters;
   layer.diagonal = nullptr;
   const T* block = packed.hh;
@@ -403,8 +454,30 @@ void lay_out_layer(const ForwardJob<T>& job, int64_t index, int64_t most_rows, c
   layer.handed_up = masked_above ? arena.take(states) : nullptr;
   layer.c = arena.take((cell.states - 1) * states);
   layer.zeros = built_in<CellType> || layer.in.carries_state ? nullptr : arena.take(states);
-  const int64_t gates = (index ? job.batch : most_rows) * panels * cell.kept * W;
-  layer.gates = arena.take(layer.saved ? 0 : gates);
+  const int64_t rows = index ? job.batch : most_rows;
+  const int64_t gates_row = panels * cell.kept * W, sums_row = panels * cell.slots * W;
+  layer.gates = arena.take(layer.saved ? 0 : (layer.in.weight_norm ? job.batch : rows) * gates_row);
+  if (!layer.in.weight_norm) return;
+  layer.sums = layer.saved ? layer.saved + job.total * gates_row : arena.take(rows * sums_row);
+  layer.statistics = layer.saved ? layer.sums + job.total * sums_row : arena.take(job.batch * cell.slots * 2);
+}
+
+// Where rows from `first_row` of a step stand, `into` its block.
+template <class T, class CellType>
+StepRows<T> rows_of_step(const ForwardJob<T>& job, int64_t index, int64_t t, int64_t into,
+                         int64_t first_row) {
+  const ForwardLayer<T>& layer = job.layers[index];
+  const CellType cell = cell_of<CellType>(layer.in);
+  const int64_t padded = panels_of<T>(layer.in.hidden) * width<T>;
+  const int64_t of_block = (layer.saved ? job.offset[t] : index ? 0 : into) + first_row;
+  if (!layer.norm) {
+    T* gates = (layer.saved ? layer.saved : layer.gates) + of_block * padded * cell.kept;
+    return {gates, gates, nullptr};
+  }
+  const int64_t of_step = (layer.saved ? job.offset[t] : 0) + first_row;
+  return {layer.sums + of_block * padded * cell.slots,
+          (layer.saved ? layer.saved : layer.gates) + of_step * padded * cell.kept,
+          layer.statistics + of_step * cell.slots * 2};
 }
 
 // Calls visit.template operator()<CellType, Weight>() for a layer's cell and the type of its packed weights.
@@ -422,7 +495,9 @@ NORIA_INLINE auto with_kind(Cell cell, bool int8, Visit visit) {
 template <class T>
 int64_t saved_row(const LayerInputs<T>& in) {
   return with_cell<T>(in.cell, [&]<class C>() -> int64_t {
-    return panels_of<T>(in.hidden) * cell_of<C>(in).kept * width<T>;
+    const C cell = cell_of<C>(in);
+    const int64_t padded = panels_of<T>(in.hidden) * width<T>;
+    return padded * cell.kept + (in.weight_norm ? (padded + 2) * cell.slots : 0);
   });
 }
 
@@ -467,21 +542,16 @@ void run_forward(const ForwardJob<T>& job, int part) {
   const Range rows = rows_of(job, part);
   for (int64_t first = 0, last = 0; first < job.steps; first = last) {
     while (last < job.steps && job.offset[last] - job.offset[first] < job.block_rows) ++last;
-    const ForwardLayer<T>& lowest = job.layers[0];
-    with_kind<T>(lowest.in.cell, job.int8, [&]<class C, class Weight>() {
-      const int64_t base = job.offset[first] * saved_row<T>(lowest.in);
-      multiply_input<T, C, Weight>(job, first, last, part, lowest.saved ? lowest.saved + base : lowest.gates);
+    with_kind<T>(job.layers[0].in.cell, job.int8, [&]<class C, class Weight>() {
+      multiply_input<T, C, Weight>(job, first, last, part, rows_of_step<T, C>(job, 0, first, 0, 0).sums);
     });
     job.barrier->wait();
     for (int64_t t = first; t < last; ++t)
       for (int64_t l = 0; l < job.layer_count; ++l) {
         const ForwardLayer<T>& layer = job.layers[l];
         with_kind<T>(layer.in.cell, job.int8, [&]<class C, class Weight>() {
-          const int64_t row = panels_of<T>(layer.in.hidden) * cell_of<C>(layer.in).kept * width<T>;
-          const int64_t step_of_block = l ? 0 : job.offset[t] - job.offset[first];
-          T* gates = layer.saved ? layer.saved + job.offset[t] * row : layer.gates + step_of_block * row;
           step<T, C, Weight>(job, l, t, rows, panels_of<T>(job, layer.in.hidden, part),
-                             gates + rows.first * row);
+                             rows_of_step<T, C>(job, l, t, job.offset[t] - job.offset[first], rows.first));
         });
         if (job.by_neuron) job.barrier->wait();
       }

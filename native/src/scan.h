@@ -7,6 +7,7 @@
 #include "cells/rnn.h"
 #include "gemm.h"
 #include "job.h"
+#include "norm.h"
 
 namespace noria::NORIA_TARGET {
 
@@ -88,6 +89,15 @@ NORIA_INLINE auto with_cell(Cell cell, Visit visit) {
   }
 }
 
+// Calls visit.template operator()<N>(first) for all slots of a cell, together where their number is known.
+template <class CellType, class Visit>
+NORIA_INLINE void with_slots(const CellType& cell, Visit visit) {
+  if constexpr (built_in<CellType>)
+    visit.template operator()<CellType::slots>(0);
+  else
+    for (int slot = 0; slot < cell.slots; ++slot) visit.template operator()<1>(slot);
+}
+
 struct Range {
   int64_t first, last;
 };
@@ -138,6 +148,30 @@ void pack_diagonal(const CellType& cell, const T* weight, int64_t hidden, Range 
       const int64_t j = panel * width<T>;
       store(packed + (panel * G + g) * width<T>,
             load_some(weight + cell.gate_of[first + g] * hidden + j, hidden - j));
+    }
+}
+
+// The biases of a panel's slot.
+template <class T, class CellType>
+NORIA_INLINE Vector<T> bias_of(const CellType& cell, const LayerInputs<T>& in, int64_t panel, int slot) {
+  const int64_t j = panel * width<T>, from = cell.gate_of[slot] * in.hidden + j;
+  Vector<T> bias = {};
+  if (slot < cell.gates) bias = bias + load_some(in.bias_ih + from, in.hidden - j);
+  if (slot >= cell.slots - cell.gates && in.bias_hh)
+    bias = bias + load_some(in.bias_hh + from, in.hidden - j);
+  return bias;
+}
+
+// weight_norm (slots, H) and biases → (panels, slots, 2, W).
+template <class T, class CellType>
+void pack_norm(const CellType& cell, const LayerInputs<T>& in, Range panels, T* packed) {
+  const int S = cell.slots;
+  for (int64_t panel = panels.first; panel < panels.last; ++panel)
+    for (int s = 0; s < S; ++s) {
+      const int64_t j = panel * width<T>;
+      T* to = packed + (panel * S + s) * 2 * width<T>;
+      store(to, load_some(in.weight_norm + s * in.hidden + j, in.hidden - j));
+      store(to + width<T>, bias_of(cell, in, panel, s));
     }
 }
 

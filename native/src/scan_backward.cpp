@@ -96,6 +96,7 @@ struct Back : Numbers<T, CellType> {
         pack_diagonal(cell_type, block.weight, hidden, share(panels, part, job.parts), packed);
       packed += packed_block(block);
     }
+    if (layer.norm) pack_norm(cell_type, layer.in, share(panels, part, job.parts), layer.norm);
     if constexpr (!built_in<CellType>) start_own();
     for (int k = 0; k < cell_type.states; ++k)
       gather(job, layer.grad_state[k], hidden, rows(), own(), layer.d_state[k]);
@@ -150,7 +151,7 @@ struct Back : Numbers<T, CellType> {
     CellType::backward(saved, before, d_state, d_a);
     if (!layer.in.carries_state)
       for (V& d : d_state) d = V{};
-    if (layer.diagonal) {
+    if (layer.diagonal && !layer.norm) {
       V sum = {};
       for (int g = 0; g < G; ++g)
         sum = fma(d_a[state_slot + g], load(layer.diagonal + (panel * G + g) * W), sum);
@@ -158,7 +159,7 @@ struct Back : Numbers<T, CellType> {
     }
     for (int k = 0; k < CellType::states; ++k) store(layer.d_state[k] + at, d_state[k]);
     for (int g = 0; g < S; ++g) {
-      T* to = layer.d_a + ((step - block.base) * S + g) * padded + j;
+      T* to = layer.d_norm + ((step - block.base) * S + g) * padded + j;
       store(to, d_a[g]);
       // Padding meets weights of zero, which an infinite input would turn into NaN.
       for (int64_t i = hidden - j; i < W; ++i) to[i] = 0;
@@ -181,7 +182,7 @@ struct Back : Numbers<T, CellType> {
     tile.kept = layer.saved + ((block.base + step) * panels + own.first) * K * W,
     tile.kept_row = panels * K * W;
     tile.parameters = layer.parameters + own.first * parameters * W;
-    tile.d_a = layer.d_a + step * S * padded + own.first * W;
+    tile.d_a = layer.d_norm + step * S * padded + own.first * W;
     tile.d_a_row = S * padded, tile.d_a_slot = padded;
     tile.d_parameters = layer.d_parameters + step * parameters * padded + own.first * W;
     tile.d_parameters_row = parameters * padded, tile.d_parameters_slot = padded;
@@ -210,18 +211,87 @@ struct Back : Numbers<T, CellType> {
   // What cell() does after the cell itself.
   NORIA_INLINE void finish_own(int64_t step, int64_t s, int64_t panel) const {
     const int64_t j = panel * W, at = s * padded + j;
-    T* d_a = layer.d_a + step * S * padded + j;
+    T* d_a = layer.d_norm + step * S * padded + j;
     if (!layer.in.carries_state)
       for (int k = 0; k < cell_type.states; ++k) store(layer.d_state[k] + at, V{});
-    if (layer.diagonal) {
-      V sum = {};
-      for (int g = 0; g < G; ++g)
-        sum = fma(load(d_a + (state_slot + g) * padded), load(layer.diagonal + (panel * G + g) * W), sum);
-      T* d_h = layer.d_state[0] + at;
-      store(d_h, load(d_h) + (layer.mask ? sum * load(layer.mask + at) : sum));
-    }
+    if (layer.diagonal && !layer.norm) feed_itself(step, s, panel);
     for (int g = 0; g < S && hidden - j < W; ++g)
       for (int64_t i = hidden - j; i < W; ++i) d_a[g * padded + i] = 0;
+  }
+
+  // d_h of a neuron that hears itself alone += R · d_a.
+  NORIA_INLINE void feed_itself(int64_t step, int64_t s, int64_t panel) const {
+    const T* d_a = layer.d_a + (step * S + state_slot) * padded + panel * W;
+    V sum = {};
+    for (int g = 0; g < G; ++g)
+      sum = fma(load(d_a + g * padded), load(layer.diagonal + (panel * G + g) * W), sum);
+    const int64_t at = s * padded + panel * W;
+    T* d_h = layer.d_state[0] + at;
+    store(d_h, load(d_h) + (layer.mask ? sum * load(layer.mask + at) : sum));
+  }
+
+  // A row of the block as the way forward left it.
+  NORIA_INLINE NormRow<T> norm_row(const Block& block, int64_t step) const {
+    return {hidden, S, layer.before_norm + (block.base + step) * S * padded, layer.norm};
+  }
+  NORIA_INLINE void read_statistics(const Block& block, int64_t step, int slot, int count,
+                                    Statistics<T>* to) const {
+    memcpy(to, layer.statistics + ((block.base + step) * S + slot) * 2, size_t(count) * sizeof *to);
+  }
+
+  // From the gradients of what the norm gave to those of the sums, for this part's panels of a step.
+  void go_through_norm(const Block& block, int64_t t) const {
+    const Range rows = this->rows(), own = this->own();
+    for (int64_t s = rows.first; s < rows.first + running(job, rows, t); ++s) {
+      const int64_t step = job.offset[t] + s - block.base;
+      with_slots(cell_type, [&]<int N>(int slot) {
+        Statistics<T> of[N];
+        read_statistics(block, step, slot, N, of);
+        norm_row(block, step)
+            .template back<N>(slot, of, layer.d_norm + step * S * padded, padded, own.first, own.last,
+                              layer.d_a + step * S * padded);
+      });
+      for (int64_t panel = own.first; layer.diagonal && panel < own.last; ++panel)
+        feed_itself(step, s, panel);
+    }
+  }
+
+  // Gradients of gains and, in the place of sum_strip(), of biases.
+  void sum_norm(const Block& block) const {
+    const Range mine = share(panels, part, job.parts);
+    const bool goes_on = block.last_step < job.steps;
+    for (int64_t panel = mine.first; panel < mine.last; ++panel) {
+      const int64_t j = panel * W;
+      with_slots(cell_type, [&]<int N>(int first) {
+        V gain[N], bias[N];
+        const auto bias_at = [&](int slot) {
+          T* to = slot < G ? layer.out.bias_ih : layer.out.bias_hh;
+          return to ? to + cell_type.gate_of[slot] * hidden + j : nullptr;
+        };
+        for (int n = 0; n < N; ++n) {
+          const T* sum = bias_at(first + n);
+          gain[n] = goes_on ? load_some(layer.out.weight_norm + (first + n) * hidden + j, hidden - j) : V{};
+          bias[n] = goes_on && sum ? load_some(sum, hidden - j) : V{};
+        }
+        for (int64_t step = 0; step < block.count; ++step) {
+          const NormRow<T> row = norm_row(block, step);
+          Statistics<T> of[N];
+          read_statistics(block, step, first, N, of);
+          for (int n = 0; n < N; ++n) {
+            const V d = load(layer.d_norm + (step * S + first + n) * padded + j);
+            gain[n] = fma(d, row.normal(panel, first + n, of[n]), gain[n]);
+            bias[n] = bias[n] + d;
+          }
+        }
+        for (int n = 0; n < N; ++n) {
+          const int slot = first + n;
+          store_some(layer.out.weight_norm + slot * hidden + j, gain[n], hidden - j);
+          if (T* to = bias_at(slot)) store_some(to, bias[n], hidden - j);
+          if (slot >= state_slot && slot < G && layer.out.bias_hh)
+            store_some(layer.out.bias_hh + cell_type.gate_of[slot] * hidden + j, bias[n], hidden - j);
+        }
+      });
+    }
   }
 
   void start_own() const {
@@ -408,8 +478,9 @@ struct Back : Numbers<T, CellType> {
       }
     }
     if (block.first_step > 0) return;
-    hand_over(input_columns(strip), strip, bias, 1, 1, layer.out.bias_ih);
-    if (layer.out.bias_hh) hand_over(state_columns(strip), strip, bias, 1, 1, layer.out.bias_hh);
+    if (!layer.norm) hand_over(input_columns(strip), strip, bias, 1, 1, layer.out.bias_ih);
+    if (!layer.norm && layer.out.bias_hh)
+      hand_over(state_columns(strip), strip, bias, 1, 1, layer.out.bias_hh);
     hand_over(input_columns(strip), strip, ih, input, padded_input, layer.out.weight_ih);
     const T* hh = ih + sum_rows * padded_input;
     for (int64_t b = 0; b < layer.in.block_count; ++b) {
@@ -440,6 +511,7 @@ struct Back : Numbers<T, CellType> {
     for (int64_t strip = part; strip < strips; strip += job.parts) sum_strip(block, strip, room);
     for (int64_t b = 0; b < layer.in.block_count; ++b)
       if (layer.in.blocks[b].recurrence == Recurrence::diagonal) sum_diagonal(block, layer.out.blocks[b]);
+    if (layer.norm) sum_norm(block);
     if constexpr (!built_in<CellType>) sum_parameters(block);
   }
 
@@ -480,6 +552,10 @@ struct Back : Numbers<T, CellType> {
     for (int k = 0; k < cell_type.states; ++k) layer.d_state[k] = arena.take(states);
     if constexpr (!built_in<CellType>) lay_out_own(arena);
     layer.d_a = arena.take(job.room_rows * S * padded);
+    layer.norm = in.weight_norm ? arena.take(panels * S * 2 * W) : nullptr;
+    layer.d_norm = in.weight_norm ? arena.take(job.room_rows * S * padded) : layer.d_a;
+    layer.before_norm = layer.saved + job.total * K * padded;
+    layer.statistics = layer.before_norm + job.total * S * padded;
     const int64_t strips = (columns() + sum_rows - 1) / sum_rows;
     layer.sums = arena.take((job.one_block ? job.parts : strips) * strip_sums());
   }
@@ -498,6 +574,10 @@ void go_back(const BackwardJob<T>& job, int part, const Block& block) {
   for (int64_t t = block.last_step - 1; t >= block.first_step; --t) {
     for (int64_t l = job.layer_count - 1; l >= 0; --l) {
       with_layer(job, l, part, [&](const auto& back) { back.step(block, t); });
+      if (job.layers[l].norm) {
+        if (job.by_neuron) job.barrier->wait();
+        with_layer(job, l, part, [&](const auto& back) { back.go_through_norm(block, t); });
+      }
       if (job.by_neuron && (l > 0 || job.layers[l].any_dense)) job.barrier->wait();
       if (l > 0) with_layer(job, l, part, [&](const auto& back) { back.hand_down(block, t); });
     }
@@ -515,7 +595,9 @@ int64_t layout_backward(BackwardJob<T>& job, T* block) {
   int64_t row = 0;
   for (int64_t l = 0; l < job.layer_count; ++l) {
     const LayerInputs<T>& in = job.layers[l].in;
-    with_cell<T>(in.cell, [&]<class C>() { row += (cell_of<C>(in).slots + 1) * in.hidden + in.input; });
+    with_cell<T>(in.cell, [&]<class C>() {
+      row += (cell_of<C>(in).slots * (in.weight_norm ? 2 : 1) + 1) * in.hidden + in.input;
+    });
   }
   const int64_t fitting = block_bytes / (row * int64_t(sizeof(T)));
   job.block_rows = fitting < least_block_rows ? least_block_rows : fitting;

@@ -5,6 +5,7 @@
     │   ├── ShapeError      an array whose shape disagrees with the model
     │   ├── WiringError     a wiring that cannot be built
     │   ├── KernelError     a configuration the native core does not run
+    │   ├── NotFittedError  an estimator asked before fit; scikit-learn's too, so it lives in tasks
     │   └── MissingExtraError   an optional library is not installed
     ├── DataError           the user's data is not what it should be          exit 3
     ├── ModelFileError      a model file or checkpoint is damaged or foreign  exit 3
@@ -32,14 +33,26 @@ __all__ = [
 ]
 
 
+_LONGEST = 1000
+
+
 class NoriaError(Exception):
     """Base of all errors raised by Noria.
 
+    As text it has at most 1000 characters: what it repeats may come from a damaged or hostile file.
+
     Attributes:
         exit_code: What the command line returns when this error ends it.
+
+    >>> len(str(DataError("a cell holds " + "x" * 5000)))
+    1000
     """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 class UsageError(NoriaError, ValueError):

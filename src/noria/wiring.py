@@ -54,6 +54,11 @@ class CellShape(Protocol):
         ...
 
     @property
+    def normalised(self) -> tuple[str, ...]:
+        """Names of the pre-activations that are normalised over the layer's neurons."""
+        ...
+
+    @property
     def hidden_size(self) -> int:
         """H, number of neurons."""
         ...
@@ -72,6 +77,7 @@ class Layer:
         carries_state: False where the feedback is `none`: its own state is zero at every step.
         parameters: Names of what every neuron has for itself, beside its weights.
         equations: What the cell computes, where it is none of `noria.cells` but one of one's own.
+        normalised: Names of the pre-activations that are normalised over the layer's neurons.
     """
 
     cell: str
@@ -82,6 +88,7 @@ class Layer:
     carries_state: bool
     parameters: tuple[str, ...] = ()
     equations: str = ""
+    normalised: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -96,10 +103,12 @@ class Layer:
         return Equations(self.cell, self.gates, self.states, self.parameters, self.equations)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values; equations and parameters only where there are some."""
+        """As plain JSON values; what few layers have only where they have it."""
         document = dataclasses.asdict(self)
         if not self.equations:
             del document["parameters"], document["equations"]
+        if not self.normalised:
+            del document["normalised"]
         return document
 
 
@@ -251,6 +260,7 @@ class Wiring:
                     carries_state=carries,
                     parameters=cell.parameters,
                     equations=cell.equations,
+                    normalised=cell.normalised,
                 )
             )
             width = sizes[index] * directions
@@ -293,6 +303,7 @@ class Wiring:
             if layer.input_size != width:
                 raise WiringError(f"layer {index} has input_size {layer.input_size}, not {width}")
             names = (layer.cell, *layer.gates, *layer.states, *layer.parameters, layer.equations)
+            names += layer.normalised
             if not (layer.gates and layer.states and all(isinstance(name, str) for name in names)):
                 raise WiringError(f"layer {index} has the names {names}")
             if layer.meaning is not None:
@@ -352,7 +363,9 @@ class Wiring:
                     del shapes["bias_hh"]
                 if layer.parameters:
                     shapes["weight_cell"] = (len(layer.parameters), layer.hidden_size)
-                cell = (layer.cell, layer.equations)
+                if layer.normalised:
+                    shapes["weight_norm"] = (len(layer.normalised), layer.hidden_size)
+                cell = (layer.cell, layer.equations, layer.normalised)
                 for role, shape in shapes.items():
                     yield _Entry(prefix + role, shape, (cell, reverse, role), index)
                 for edge in self.edges_into(index):
@@ -428,6 +441,7 @@ class Wiring:
                         "gates": tuple(layer["gates"]),
                         "states": tuple(layer["states"]),
                         "parameters": tuple(layer.get("parameters", ())),
+                        "normalised": tuple(layer.get("normalised", ())),
                     }
                 )
                 for layer in document["layers"]

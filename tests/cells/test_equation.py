@@ -158,7 +158,7 @@ def test_a_shipped_cell_is_found_by_its_name(name: str) -> None:
 def test_equations_make_a_cell_that_nobody_has_the_class_of() -> None:
     meaning = Equations("strange", ("a",), ("h",), (), "h' = a*h")
     cell = make_cell("strange", 3, meaning)
-    assert repr(cell) == "strange(hidden_size=3)"
+    assert repr(cell) == "strange(hidden_size=3, layer_norm=False)"
     assert cell == make_cell("strange", 3, meaning)
     x, h = torch.full((1, 3), 2.0), torch.full((1, 3), 3.0)
     assert torch.equal(cell.step(x, x, (h,))[0], torch.full((1, 3), 12.0))

@@ -36,6 +36,16 @@ def test_a_file_without_labels(tmp_path: Path) -> None:
     assert [sequence.tolist() for sequence in cases.sequences] == [[[1], [2]], [[3], [4]]]
 
 
+def test_a_file_of_numbers_to_predict(tmp_path: Path) -> None:
+    text = "@targetlabel true\n@data\n1,2:3,4:-0.5\n1,2:3,?: 1e2\n5:6:?\n"
+    cases = read_ts(written(tmp_path, text))
+    assert cases.targets
+    assert cases.labels is not None
+    np.testing.assert_array_equal(cases.labels, [-0.5, 100.0, np.nan])
+    assert [len(sequence) for sequence in cases.sequences] == [2, 2, 1]
+    assert not read_ts(written(tmp_path, HEADER + "1:yes\n")).targets
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -60,7 +70,17 @@ def test_a_file_without_labels(tmp_path: Path) -> None:
             "line 4: has 2 steps, the header says 3",
         ),
         ("@timeStamps true\n@data\n", "line 1: time stamps inside the cases are not read"),
-        ("@targetLabel true\n@data\n", "line 1: the cases have numbers to predict, not classes"),
+        ("@targetLabel\n@data\n", "line 1: @targetLabel takes true or false"),
+        (
+            "@classLabel true\n@targetLabel true\n@data\n",
+            "line 3: the header says @classLabel true and @targetLabel true",
+        ),
+        (
+            "@targetLabel true\n@data\n1,2:much\n",
+            "line 3, label, value 0: 'much' is not a number",
+        ),
+        ("@targetLabel true\n@data\n1,2:inf\n", "line 3, label, value 0: the number is infinite"),
+        ("@targetLabel true\n@data\n0.5\n", "line 3: holds a label and no values"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, message: str) -> None:

@@ -34,6 +34,8 @@ MIXES: dict[str, list[tuple[str | Equations, int]]] = {
     "relu-lstm-lstm": [("rnn_relu", 5), ("lstm", 9), ("lstm", 33)],
     "lstm": [("lstm", 20)],
     "own cells": [(PeepholeLSTM.meaning, 9), (EVERYTHING, 17), ("linear", 3)],
+    "normalised lstm-gru-rnn": [("lstm", 33), ("gru", 19), ("rnn_tanh", 5)],
+    "normalised own cells": [(EVERYTHING, 21), ("rnn_relu", 9), ("linear", 3)],
 }
 WIRINGS = ("full", "indirect", "diagonal and indirect", "forward in time")
 
@@ -84,9 +86,11 @@ def a_stack(
     ragged: bool = False,
     masked: bool = False,
     carries_state: bool = True,
+    normalised: bool = False,
     seed: int = 0,
 ) -> Stack:
     """A random stack; ragged lengths hold 0 and T wherever the batch has room for them."""
+    normalised |= isinstance(mix, str) and mix.startswith("normalised")
     random = np.random.default_rng(seed)
     cells = MIXES[mix] if isinstance(mix, str) else list(mix)
 
@@ -122,6 +126,7 @@ def a_stack(
                 recurrent_mask=mask(hidden),
                 input_mask=mask(width) if index else None,
                 weight_cell=draw(count, hidden, scale=0.7) if count else None,
+                weight_norm=draw(len(slots_of(cell)), hidden) if normalised else None,
             )
         )
         width = hidden
@@ -145,6 +150,13 @@ def gates_of(cell: str | Equations) -> int:
     return len(cell.gates) if isinstance(cell, Equations) else GATES[cell]
 
 
+def slots_of(cell: str | Equations) -> tuple[str, ...]:
+    """The pre-activations that a cell reads, in the order of their gains."""
+    if isinstance(cell, Equations):
+        return cell.slots
+    return {"lstm": ("i", "f", "g", "o"), "gru": ("x_n", "r", "z", "r_n")}.get(cell, ("a",))
+
+
 def states_of(cell: str | Equations) -> int:
     return len(cell.states) if isinstance(cell, Equations) else 2 if cell == "lstm" else 1
 
@@ -158,7 +170,7 @@ def kernel_results(case: Stack) -> dict[str, Array | None]:
     for l, (states, layer) in enumerate(zip(result.state, grads.layers, strict=True)):
         named |= {f"state {l} {k}": part for k, part in enumerate(states)}
         named |= {f"grad state {l} {k}": part for k, part in enumerate(layer.state)}
-        roles = ("weight_ih", "bias_ih", "bias_hh", "weight_cell")
+        roles = ("weight_ih", "bias_ih", "bias_hh", "weight_cell", "weight_norm")
         named |= {f"grad {n} {l}": getattr(layer, n) for n in roles}
         named |= {f"grad weight_hh {l} {k}": part for k, part in layer.weight_hh.items()}
     return named
@@ -181,6 +193,7 @@ def reference_results(case: Stack) -> dict[str, Array | None]:
             root(f"bias_ih {l}", layer.bias_ih),
             root(f"bias_hh {l}", layer.bias_hh),
             root(f"weight_cell {l}", layer.weight_cell),
+            root(f"weight_norm {l}", layer.weight_norm),
             {k: root(f"weight_hh {l} {k}", block) for k, block in layer.weight_hh.items()},
         )
         for l, layer in enumerate(case.layers)
@@ -209,7 +222,7 @@ def reference_results(case: Stack) -> dict[str, Array | None]:
         for l, own in enumerate(state)
         for k, part in enumerate(own)
     }
-    for number, role in ((2, "bias_hh"), (3, "weight_cell")):
+    for number, role in ((2, "bias_hh"), (3, "weight_cell"), (4, "weight_norm")):
         named |= {f"grad {role} {l}": None for l, own in enumerate(layers) if own[number] is None}
     for name, tensor in roots.items():
         grad = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
@@ -230,16 +243,39 @@ def _step(
     heard = [masked(own[0], l.recurrent_mask) for l, own in zip(layers, state, strict=True)]
     after = []
     for l, layer in enumerate(layers):
-        weight_ih, bias_ih, bias_hh, weight_cell, blocks = weights[l]
-        a = masked(x, layer.input_mask) @ weight_ih.T + bias_ih
-        fed = torch.zeros_like(a) if bias_hh is None else bias_hh.expand_as(a)
+        weight_ih, bias_ih, bias_hh, weight_cell, weight_norm, blocks = weights[l]
+        a = masked(x, layer.input_mask) @ weight_ih.T
+        fed = torch.zeros_like(a)
         for source, block in blocks.items():
             if block.dim() == 1:
                 fed = fed + heard[source].repeat(1, gates_of(layer.cell)) * block
             else:
                 fed = fed + heard[source] @ block.T
+        if weight_norm is not None:
+            a, fed = _normalised(layer.cell, a, fed, weight_norm)
+        a, fed = a + bias_ih, fed if bias_hh is None else fed + bias_hh
         own = state[l] if layer.carries_state else [torch.zeros_like(s) for s in state[l]]
         new = cell_step(layer.cell, a, fed, own, weight_cell)
         x = new[0]
         after.append([torch.where(running, n, o) for n, o in zip(new, state[l], strict=True)])
     return after, x
+
+
+def _normalised(
+    cell: str | Equations, a: torch.Tensor, fed: torch.Tensor, gains: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Every pre-activation over its neurons, slot by slot; a sum's other part is zero."""
+    gates = {"lstm": "ifgo", "gru": "rzn"}.get(cell, "a") if isinstance(cell, str) else cell.gates
+    below, back = (
+        dict(zip(gates, part.chunk(len(gates), dim=-1), strict=True)) for part in (a, fed)
+    )
+    x = {gate: torch.zeros_like(part) for gate, part in below.items()}
+    r = dict(x)
+    for slot, gain in zip(slots_of(cell), gains, strict=True):
+        kind, _, gate = slot.rpartition("_")
+        summed = {"x": below.get(gate), "r": back.get(gate)}.get(kind, below[gate] + back[gate])
+        assert summed is not None
+        off = summed - summed.mean(-1, keepdim=True)
+        found = gain * off / (off.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+        (r if kind == "r" else x)[gate] = found
+    return torch.cat(list(x.values()), dim=-1), torch.cat(list(r.values()), dim=-1)

@@ -68,8 +68,10 @@ def test_single_precision() -> None:
     assert_close(kernel_results(case), reference_results(case), 2e-5)
 
 
-def test_more_steps_than_a_block_holds() -> None:
-    case = a_stack([("lstm", 40), ("gru", 23)], 3, 400, 5, ragged=True, masked=True)
+@pytest.mark.parametrize("normalised", [False, True])
+def test_more_steps_than_a_block_holds(normalised: bool) -> None:
+    cells: list[tuple[str, int]] = [("lstm", 40), ("gru", 23)]
+    case = a_stack(cells, 3, 400, 5, ragged=True, masked=True, normalised=normalised)
     assert_close(kernel_results(case), reference_results(case), 1e-11)
 
 
@@ -134,9 +136,12 @@ def test_ragged_rows_as_if_alone(mix: str) -> None:
 # the first so heavy a step that threads share its neurons, the others rows
 @pytest.mark.parametrize("shape", [(2, 9, 40), (1, 12, 90), (31, 14, 50)])
 @pytest.mark.parametrize("ragged", [False, True])
-def test_any_number_of_threads(dtype: str, shape: tuple[int, int, int], ragged: bool) -> None:
+@pytest.mark.parametrize("normalised", [False, True])
+def test_any_number_of_threads(
+    dtype: str, shape: tuple[int, int, int], ragged: bool, normalised: bool
+) -> None:
     mix = [("lstm", 300), ("gru", 200), ("linear", 4)]
-    case = a_stack(mix, *shape, dtype=dtype, ragged=ragged, masked=True)
+    case = a_stack(mix, *shape, dtype=dtype, ragged=ragged, masked=True, normalised=normalised)
     kernels.set_num_threads(1)
     alone = kernel_results(case)
     for threads in (2, 3, 5):
@@ -254,6 +259,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "source": (
         {"layers": changed(0, weight_hh={3: np.zeros((76, 8))})},
         r"weight_hh of layer 0 comes from layer 3, expected 0..2",
+    ),
+    "gains": (
+        {"layers": changed(1, weight_norm=np.zeros((3, 8)))},
+        r"weight_norm of layer 1 has shape \(3, 8\), expected \(S=4, H=8\)",
     ),
     "recurrent mask": (
         {"layers": changed(1, recurrent_mask=np.zeros((5, 19)))},

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from noria.errors import UsageError
 from noria.modules.classify import ClassifyModule, ClassifyPlan
+from noria.modules.convolution import BatchNorm
 from noria.modules.pooling import POOLINGS, PoolingHead
 
 
@@ -68,8 +69,56 @@ def test_what_each_pooling_takes() -> None:
 
 
 def test_the_front_end_keeps_level_and_size() -> None:
-    """Its norm takes them out; the last layer gets them all the same."""
     net = module("mean_max", (1, 1))
     x, lengths = torch.randn(1, 12, 2), torch.tensor([12])
     assert not torch.allclose(net(x, lengths), net(x + 3, lengths), atol=1e-2)
     assert not torch.allclose(net(x, lengths), net(x * 3, lengths), atol=1e-2)
+
+
+def test_what_the_front_end_found_passes_the_recurrent_network_by() -> None:
+    net = module("mean_max", (2, 1))
+    with torch.no_grad():
+        for parameter in net.network.parameters():
+            parameter.zero_()
+    x, lengths = torch.randn(2, 12, 2), torch.tensor([12, 7])
+    assert net.front is not None
+    found, shorter = net.front(x.masked_fill(torch.arange(12)[:, None] > 6, 0.0)[1:], lengths[1:])
+    assert shorter.tolist() == [4]
+    pooled = torch.cat([torch.zeros(16), found[0, :4].mean(0), found[0, :4].amax(0)])
+    torch.testing.assert_close(net(x, lengths)[1], net.output(pooled))
+
+
+def test_the_norm_is_that_of_torch_where_nothing_is_padded() -> None:
+    own, peer = BatchNorm(3), torch.nn.BatchNorm1d(3)
+    for _ in range(3):
+        x = 2 * torch.randn(4, 9, 3) + 1
+        gradients = []
+        for norm in (lambda x: own(x, torch.full((4,), 9)), lambda x: peer(x.mT).mT):
+            leaf = x.clone().requires_grad_()
+            y = norm(leaf)
+            (y**3).sum().backward()
+            gradients.append((y.detach(), leaf.grad))
+        torch.testing.assert_close(*gradients)
+    torch.testing.assert_close(own.mean.data, peer.running_mean)
+    unbiased = (own.variance.data - 0.9**3) * 36 / 35 + 0.9**3
+    torch.testing.assert_close(unbiased, peer.running_var)
+    one, other = own.eval()(x, torch.full((4,), 9)), own(x[:1], torch.tensor([9]))
+    torch.testing.assert_close(one[:1], other)
+    with torch.no_grad():
+        peer.running_var.copy_(own.variance)
+    torch.testing.assert_close(one, peer.eval()(x.mT).mT)
+
+
+def test_padding_does_not_show_in_the_norm_of_a_batch() -> None:
+    x = torch.randn(2, 6, 3)
+    x[1, 4:] = 0
+    own, long = BatchNorm(3), BatchNorm(3)
+    y = own(x, torch.tensor([6, 4]))
+    rows = torch.cat([x[0], x[1, :4]])
+    wanted = (rows - rows.mean(0)) / (rows.var(0, unbiased=False) + 1e-5).sqrt()
+    torch.testing.assert_close(torch.cat([y[0], y[1, :4]]), wanted)
+    long(torch.nn.functional.pad(x, (0, 0, 0, 5)), torch.tensor([6, 4]))
+    torch.testing.assert_close(long.variance, own.variance)
+    assert [name for name, p in own.named_parameters() if not p.requires_grad] == [
+        "mean", "variance",
+    ]  # fmt: skip

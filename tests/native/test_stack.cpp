@@ -14,7 +14,7 @@ struct Kind {
   std::vector<Cell> cells;
   std::vector<int64_t> hidden;
   Wiring wiring;
-  bool carries_state, ragged, masked;
+  bool carries_state, ragged, masked, normalised = false;
 };
 
 bool has_c(Cell cell) { return cell == Cell::lstm || cell == Cell::own; }
@@ -69,11 +69,12 @@ struct Handwritten {
 };
 
 int64_t rows_of(Cell cell) { return cell == Cell::own ? 2 : gates_of(cell); }
+int64_t slots_of(Cell cell) { return cell == Cell::own ? 3 : cell == Cell::gru ? 4 : gates_of(cell); }
 
 // The arrays of a layer.
 template <class T>
 struct Layer {
-  Array<T> weight_ih, bias_ih, bias_hh, parameters, h, c, recurrent_mask, input_mask;
+  Array<T> weight_ih, bias_ih, bias_hh, parameters, weight_norm, h, c, recurrent_mask, input_mask;
   std::vector<Array<T>> weight_hh;
   std::vector<RecurrentBlock<T>> blocks;
 };
@@ -96,6 +97,7 @@ struct Stack {
                         draw<T>(rows, seed + 2),
                         draw<T>(rows, seed + 3),
                         draw<T>(hidden, seed + 9),
+                        draw<T>(kind.normalised ? slots_of(kind.cells[l]) * hidden : 0, seed + 20),
                         draw<T>(batch * hidden, seed + 4),
                         draw<T>(batch * hidden, seed + 5),
                         draw<T>(kind.masked ? batch * hidden : 0, seed + 6),
@@ -129,6 +131,7 @@ struct Stack {
            .bias_ih = layer.bias_ih.data,
            .bias_hh = linear ? nullptr : layer.bias_hh.data,
            .parameters = layer.parameters.data,
+           .weight_norm = layer.weight_norm.count ? layer.weight_norm.data : nullptr,
            .block_count = int64_t(layer.blocks.size()),
            .blocks = layer.blocks.data(),
            .state = {layer.h.data, has_c(kind.cells[l]) ? layer.c.data : nullptr},
@@ -232,6 +235,7 @@ Found<T> gradients_of(const Stack<T>& stack, const Result<T>& result, const T* s
                          layer.bias_ih.data,
                          stack.kind.cells[l] == Cell::linear ? nullptr : layer.bias_hh.data,
                          layer.parameters.data,
+                         layer.weight_norm.data,
                          blocks[l].data(),
                          {layer.h.data, layer.c.data}});
     results.push_back({result.y[l].data, {directions.h[l].data, directions.c[l].data}});
@@ -297,7 +301,8 @@ void check_stack(Stack<T> stack, bool by_differences, const char* name) {
     set_thread_count(threads);
     check(run(stack, inputs) == result, "threads change nothing in a stack", name);
     const Found<T> other = gradients_of(stack, result, saved, directions);
-    check(other.x == found.x && other.layers[0].weight_ih == found.layers[0].weight_ih,
+    check(other.x == found.x && other.layers[0].weight_ih == found.layers[0].weight_ih &&
+              other.layers[0].weight_norm == found.layers[0].weight_norm,
           "threads change no gradient of a stack", name);
   }
   set_thread_count(before);
@@ -324,6 +329,7 @@ void check_stack(Stack<T> stack, bool by_differences, const char* name) {
     compare(layer.bias_ih, gradient.bias_ih, "gradient of a stack's bias_ih");
     if (stack.kind.cells[l] != Cell::linear)
       compare(layer.bias_hh, gradient.bias_hh, "gradient of a stack's bias_hh");
+    compare(layer.weight_norm, gradient.weight_norm, "gradient of a stack's weight_norm");
     for (size_t k = 0; k < layer.weight_hh.size(); ++k)
       compare(layer.weight_hh[k], gradient.weight_hh[k], "gradient of a stack's weight_hh");
     compare(layer.h, gradient.h, "gradient of a stack's h");
@@ -345,9 +351,9 @@ void check_stacks() {
   for (size_t mix = 0; mix < mixes.size(); ++mix)
     for (Wiring wiring : {Wiring::full, Wiring::indirect, Wiring::diagonal_and_full})
       for (const auto& [batch, time, input] : shapes)
-        for (int flags = 0; flags < 8; ++flags) {
-          const Kind kind = {mixes[mix],       sizes[mix],      wiring,
-                             (flags & 1) == 0, (flags & 2) > 0, (flags & 4) > 0};
+        for (int flags = 0; flags < 16; ++flags) {
+          const Kind kind = {mixes[mix],      sizes[mix],      wiring,         (flags & 1) == 0,
+                             (flags & 2) > 0, (flags & 4) > 0, (flags & 8) > 0};
           check_stack(Stack<double>(kind, batch, time, input), true, "double");
           check_stack(Stack<float>(kind, batch, time, input), false, "float");
         }
@@ -363,6 +369,11 @@ void check_stacks() {
   check_stack(Stack<float>(long_own, 9, 700, 3), false, "an own cell's many steps");
   const Kind narrow = {{Cell::lstm, Cell::rnn_tanh}, {20, 5}, Wiring::full, true, true, true};
   check_stack(Stack<float>(narrow, 9, 700, 3), false, "many steps");
+  for (Kind kind : {wide, plain, own, long_own, narrow}) {
+    kind.normalised = true;
+    const bool many = kind.hidden[0] < 100;
+    check_stack(Stack<float>(kind, many ? 9 : 2, many ? 700 : 4, 3), false, "normalised");
+  }
 }
 
 }  // namespace noria::testing

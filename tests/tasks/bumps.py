@@ -46,5 +46,12 @@ def long_table(series: list[NDArray[Any]], labels: NDArray[np.str_]) -> pl.DataF
 
 def small(**settings: Any) -> SequenceClassifier:
     """A classifier that trains in no time."""
-    quick = {"hidden_size": 4, "steps": 4, "members": 2, "channels": 4, "batch_size": 8}
+    quick: dict[str, Any] = {
+        "hidden_size": 4,
+        "steps": 4,
+        "members": 2,
+        "channels": 4,
+        "batch_size": 8,
+    }
+    quick |= {"baselines": ("fnn", "nearest_neighbour", "logistic_regression")}
     return SequenceClassifier(**{**quick, **settings})

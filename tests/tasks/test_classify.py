@@ -243,11 +243,11 @@ def test_arguments_that_cannot_be_meant(settings: dict[str, Any], message: str) 
 
 def test_data_that_is_not_what_it_should_be(fitted: SequenceClassifier) -> None:
     X, y = bumps(10)
-    with pytest.raises(DataError, match="X: all cases have the label 'a'"):
+    with pytest.raises(DataError, match="X: all cases are of one class, 'a'"):
         small().fit(X, ["a"] * 10)
     with pytest.raises(DataError, match="X: 3 cases are too few for 5 folds"):
         small(members=5).fit(X[:3], ["a", "b", "a"])
-    with pytest.raises(UsageError, match="y is missing"):
+    with pytest.raises(UsageError, match="requires y to be passed"):
         small().fit(X)
     with pytest.raises(DataError, match="case 0: the label 'level' was not trained; the classes"):
         fitted.evaluate(X[:1], ["level"])

@@ -134,7 +134,7 @@ def test_data_and_arguments_that_cannot_be_meant(fitted: SequenceRegressor) -> N
         small().fit(X, ["high"] * 10)
     with pytest.raises(DataError, match="case 3: nan is no finite number"):
         small().fit(X, np.where(np.arange(10) == 3, np.nan, y))
-    with pytest.raises(UsageError, match="y is missing"):
+    with pytest.raises(UsageError, match="requires y to be passed"):
         small().fit(X)
     with pytest.raises(UsageError, match="baseline 'svm' is none of fnn, mean"):
         small(baselines=["svm"]).fit(X, y)
@@ -144,3 +144,21 @@ def test_data_and_arguments_that_cannot_be_meant(fitted: SequenceRegressor) -> N
         fitted.predict([np.zeros((5, 2))])
     with pytest.raises(UsageError, match="not fitted yet"):
         small().predict(X)
+
+
+def test_a_ts_file_of_numbers_to_predict(tmp_path: Path) -> None:
+    X, y = gaps(16)
+    X = [np.round(x, 4) for x in X]
+    lines = [",".join(map(str, x[:, 0])) + f":{number}" for x, number in zip(X, y, strict=True)]
+    path = tmp_path / "gaps.ts"
+    path.write_text("\n".join(["@targetlabel true", "@data", *lines, ""]))
+    regressor = small(baselines=["mean"]).fit(path, test=path)
+    expected = small(baselines=["mean"]).fit(X, y).predict(X)
+    np.testing.assert_array_equal(regressor.predict(path), expected)
+    rmse = regressor.comparison_.scores[0].rmse
+    assert rmse == pytest.approx(((expected - y) ** 2).mean() ** 0.5)
+    lines[3] = lines[3].rpartition(":")[0] + ":?"
+    path.write_text("\n".join(["@targetlabel true", "@data", *lines, ""]))
+    assert len(regressor.predict(path)) == 16
+    with pytest.raises(DataError, match=r"gaps\.ts, case 3: nan is no finite number to regress"):
+        small().fit(path)

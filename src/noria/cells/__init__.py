@@ -50,7 +50,9 @@ _CELLS: dict[str, Cell] = {
 }
 
 
-def make_cell(name: str, hidden_size: int, meaning: Equations | None = None) -> Cell:
+def make_cell(
+    name: str, hidden_size: int, meaning: Equations | None = None, *, layer_norm: bool = False
+) -> Cell:
     """The cell that a wiring names.
 
     Args:
@@ -58,18 +60,19 @@ def make_cell(name: str, hidden_size: int, meaning: Equations | None = None) -> 
             "mgu", "leakyrnn" or "slstm"; any other where the wiring has its equations.
         hidden_size: H.
         meaning: The equations in the wiring, if there are some.
+        layer_norm: Whether its pre-activations are normalised.
 
     Raises:
         WiringError: if no cell has that name.
 
     >>> make_cell("rnn_relu", 3)
-    RNN(hidden_size=3, nonlinearity='relu')
+    RNN(hidden_size=3, layer_norm=False, nonlinearity='relu')
     """
     if meaning is not None:
         known = _CELLS.get(name)
         if isinstance(known, EquationCell) and known.meaning == meaning:
-            return replace(known, hidden_size=hidden_size)
-        return cell_from_equations(meaning)(hidden_size)
+            return replace(known, hidden_size=hidden_size, layer_norm=layer_norm)
+        return cell_from_equations(meaning)(hidden_size, layer_norm=layer_norm)
     if name not in _CELLS:
         raise WiringError(f"cell {name!r} is unknown, expected one of {', '.join(_CELLS)}")
-    return replace(_CELLS[name], hidden_size=hidden_size)
+    return replace(_CELLS[name], hidden_size=hidden_size, layer_norm=layer_norm)

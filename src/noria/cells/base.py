@@ -28,9 +28,11 @@ class Cell:
 
     Attributes:
         hidden_size: H, number of neurons.
+        layer_norm: Normalise every pre-activation that the cell reads over the layer's neurons.
     """
 
     hidden_size: int
+    layer_norm: bool = dataclasses.field(default=False, kw_only=True)
 
     gates: ClassVar[tuple[str, ...]]
     states: ClassVar[tuple[str, ...]] = ("h",)
@@ -42,6 +44,19 @@ class Cell:
     def name(self) -> str:
         """Its name in a wiring, a model file and the native core."""
         return type(self).__name__.lower()
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The pre-activations that it reads, in the native core's order.
+
+        Its gates; of a gate n whose parts it treats apart, `x_n` and `r_n`.
+        """
+        return self.gates
+
+    @property
+    def normalised(self) -> tuple[str, ...]:
+        """Those of its slots that are normalised: all with `layer_norm`, else none."""
+        return self.slots if self.layer_norm else ()
 
     def step(self, x: Tensor, r: Tensor, state: State) -> State:
         """Advance by one time step.

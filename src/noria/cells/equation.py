@@ -25,6 +25,7 @@ class EquationCell(Cell):
 
     Attributes:
         hidden_size: H, number of neurons.
+        layer_norm: Normalise its pre-activations over the layer's neurons, and learn their gains.
         gates: Names of the gates, one block of H rows in W and R each.
         states: Names of the states, all zero before the first step.
         parameters: Names of what every neuron learns for itself, zero at first.
@@ -37,7 +38,7 @@ class EquationCell(Cell):
     ...     gates = ("a",)
     ...     equations = "h' = 0.9*h + 0.1*tanh(a)"
     >>> Leaky(hidden_size=4)
-    Leaky(hidden_size=4)
+    Leaky(hidden_size=4, layer_norm=False)
     """
 
     meaning: ClassVar[Equations]
@@ -53,6 +54,10 @@ class EquationCell(Cell):
             cls.__name__.lower(), cls.gates, cls.states, cls.parameters, cls.equations
         )
         _ = cls.meaning.program
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return self.meaning.slots
 
     def step(self, x: Tensor, r: Tensor, state: State, parameters: Tensor | None = None) -> State:
         gates = [part.chunk(len(self.gates), dim=-1) for part in (x, r)]

@@ -22,11 +22,16 @@ class GRU(Cell):
 
     Attributes:
         hidden_size: H, number of neurons.
+        layer_norm: Normalise its pre-activations over the layer's neurons, and learn their gains.
 
     Source: Cho et al. 2014.
     """
 
     gates: ClassVar[tuple[str, ...]] = ("r", "z", "n")
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("x_n", "r", "z", "r_n")
 
     def step(self, x: Tensor, r: Tensor, state: State) -> State:
         (h,) = state

@@ -23,6 +23,7 @@ class LSTM(Cell):
 
     Attributes:
         hidden_size: H, number of neurons.
+        layer_norm: Normalise its pre-activations over the layer's neurons, and learn their gains.
 
     Source: Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000.
     """

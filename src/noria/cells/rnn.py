@@ -22,6 +22,7 @@ class RNN(Cell):
 
     Attributes:
         hidden_size: H, number of neurons.
+        layer_norm: Normalise its pre-activations over the layer's neurons, and learn their gains.
         nonlinearity: "tanh" or "relu".
 
     Raises:

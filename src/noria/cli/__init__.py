@@ -220,7 +220,8 @@ def info(model: Path, /, *, json: Json = False) -> None:
     for index, layer in enumerate(wiring.layers):
         blocks = [f"{edge.kind} from {edge.source}" for edge in wiring.edges_into(index)]
         fed = ", ".join(blocks) or "no feedback"
-        print(f"layer {index}      {layer.cell} {layer.input_size} → {layer.hidden_size}; {fed}")
+        cell = f"{layer.cell}, normalised," if layer.normalised else layer.cell
+        print(f"layer {index}      {cell} {layer.input_size} → {layer.hidden_size}; {fed}")
     print(f"weights      {sum(array.size for array in file.weights.values())}")
     for key, value in document.get("trained_on", {}).items():
         print(f"{key:<12} {value}")

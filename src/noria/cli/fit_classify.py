@@ -125,12 +125,12 @@ def classify(
     bidirectional
         Run in both directions, as it does if left out; indirect and full feedback need --one-way.
     convolutions
-        Of series: convolutions below the recurrent layers, 0 for none; 3 if left out, none for
+        Of series: convolutions below the recurrent layers, 0 for none; 3 if left out, 2 for
         series shorter than 64 steps.
     channels
         Of series: width of the convolutions; 64.
     kernel_size
-        Of series: steps that one convolution sees, odd; 7.
+        Of series: steps that one convolution sees, odd; 7, or 3 for series shorter than 64 steps.
     pooling
         last, mean_max or attention; mean_max.
     dropout
@@ -151,9 +151,9 @@ def classify(
         Networks whose mean is the answer, each validated on another fold; 5 for series, 3 for
         texts.
     batch_size
-        Cases in a batch; 16 for series, 50 for texts.
+        Cases in a batch; 16 for series, up to 64 for thousands of them, 50 for texts.
     steps
-        Training steps of a member at the most; if left out, of series 40 rounds, at least 600, of
+        Training steps of a member at the most; if left out, of series 15 rounds, at least 400, of
         texts 6 rounds, at least 300.
     learning_rate
         Top of the learning rate's schedule; 0.003.
@@ -163,7 +163,8 @@ def classify(
         Validations without a better one before a member stops; 10 for series, 8 for texts.
     baselines
         What to compare with, separated by commas: fnn, and for series nearest_neighbour,
-        logistic_regression, for texts tfidf_logistic_regression; all of them.
+        logistic_regression, minirocket (if sktime is installed), for texts
+        tfidf_logistic_regression; all of them.
     seed
         Of everything random; 0.
     checkpoint_every

@@ -32,13 +32,13 @@ def regress(
     bidirectional: Annotated[bool, Parameter(negative="--one-way")] = True,
     convolutions: int | None = None,
     channels: int = 64,
-    kernel_size: int = 7,
+    kernel_size: int | None = None,
     pooling: str = "mean_max",
     dropout: float = 0.3,
     recurrent_dropout: float = 0.0,
     augmentation: float = 0.1,
     members: int = 5,
-    batch_size: int = 16,
+    batch_size: int | None = None,
     steps: int | None = None,
     learning_rate: float = 3e-3,
     weight_decay: float = 1e-2,
@@ -82,12 +82,12 @@ def regress(
     bidirectional
         Run in both directions of time; indirect and full feedback need --one-way.
     convolutions
-        Convolutions below the recurrent layers, 0 for none; 3 if left out, none for series shorter
+        Convolutions below the recurrent layers, 0 for none; 3 if left out, 2 for series shorter
         than 64 steps.
     channels
         Width of the convolutions.
     kernel_size
-        Steps that one convolution sees, odd.
+        Steps that one convolution sees, odd; 7 if left out, 3 for series shorter than 64 steps.
     pooling
         last, mean_max or attention.
     dropout
@@ -99,9 +99,9 @@ def regress(
     members
         Networks whose mean is the answer, each validated on another fold.
     batch_size
-        Cases in a batch.
+        Cases in a batch; 16 if left out, up to 64 for thousands of cases.
     steps
-        Training steps of a member at the most; 40 rounds, at least 600, if left out.
+        Training steps of a member at the most; 15 rounds, at least 400, if left out.
     learning_rate
         Top of the learning rate's schedule.
     weight_decay

@@ -82,7 +82,9 @@ def read_cases(
     if isinstance(source, str | os.PathLike) and Path(source).name.lower().endswith(".ts"):
         cases = read_ts(Path(source))
         if labelled and cases.labels is None:
-            raise DataError(f"{source}: has no labels: its header lacks @classLabel true")
+            raise DataError(
+                f"{source}: has no labels: its header lacks @classLabel true or @targetLabel true"
+            )
         return cases
     return _read_table(source, columns or CaseColumns(), labelled)
 

@@ -29,6 +29,7 @@ class LabelledSequences:
         labels: The class of each, shape (N,); None where the source has none.
         name: What messages call the source.
         groups: Who or what each comes from, shape (N,); None where that is not told.
+        targets: Whether the source says that the labels are numbers to predict, not classes.
     """
 
     sequences: tuple[NDArray[np.float32], ...]
@@ -37,6 +38,7 @@ class LabelledSequences:
     labels: NDArray[Any] | None
     name: str
     groups: NDArray[Any] | None = None
+    targets: bool = False
 
     def __len__(self) -> int:
         return len(self.sequences)
@@ -72,10 +74,23 @@ def from_arrays(X: Any, y: Any = None, groups: Any = None) -> LabelledSequences:
     (5, 1)
     """
     name = "X"
+    if hasattr(X, "toarray"):
+        raise DataError(f"X is {type(X).__name__}: sparse data is not read; give X.toarray()")
+    if hasattr(X, "__array__"):
+        X = np.asarray(X)
     if not isinstance(X, np.ndarray | Sequence):
         raise DataError(f"X is {type(X).__name__}: expected an array (N, T, I) or a list of arrays")
-    if isinstance(X, np.ndarray) and X.ndim not in (2, 3):
-        raise DataError(f"X has shape {X.shape}: expected (N, T, I) or (N, T)")
+    if isinstance(X, np.ndarray):
+        if X.ndim not in (2, 3):
+            raise DataError(
+                f"X has shape {X.shape}: expected (N, T, I) or (N, T). Reshape your data: X[None]"
+                " is one series"
+            )
+        if len(X) and not X.size:
+            raise DataError(
+                f"X has 0 feature(s) (shape={X.shape}) while a minimum of 1 is required: a case"
+                " needs a step and a channel"
+            )
     if not len(X):
         raise DataError("X holds no sequences")
     sequences = tuple(_sequence(part, index) for index, part in enumerate(X))
@@ -100,6 +115,8 @@ def _one_each(name: str, values: Any, count: int) -> NDArray[Any] | None:
 
 
 def _sequence(part: Any, index: int) -> NDArray[np.float32]:
+    if np.iscomplexobj(part):
+        raise DataError(f"X[{index}] is complex. Complex data not supported: give its parts apart")
     try:
         values = np.asarray(part, dtype=np.float64)
     except (TypeError, ValueError):
@@ -167,9 +184,12 @@ def resampled(sequence: NDArray[np.float32], positions: NDArray[Any]) -> NDArray
     >>> resampled(np.array([[0.0], [2.0]], np.float32), np.array([0.0, 0.5])).tolist()
     [[0.0], [1.0]]
     """
-    steps = np.arange(len(sequence))
-    columns = [np.interp(positions, steps, column) for column in sequence.T]
-    return np.stack(columns, axis=1).astype(np.float32)
+    before = np.minimum(positions.astype(np.int64), max(len(sequence) - 2, 0))
+    after = np.minimum(before + 1, len(sequence) - 1)
+    share = (positions - before)[:, np.newaxis]
+    low, high = sequence[before].astype(np.float64), sequence[after].astype(np.float64)
+    between: NDArray[np.float32] = (low + share * (high - low)).astype(np.float32)
+    return between
 
 
 def flattened(sequences: Sequence[NDArray[np.float32]], window: int) -> NDArray[np.float32]:

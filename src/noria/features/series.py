@@ -194,7 +194,7 @@ class Columns:
         static: Covariates that are the same on every row of a series.
 
     Raises:
-        UsageError: if a column is named twice.
+        UsageError: if a column is named twice, or its name is no text.
 
     >>> Columns(time="date", target="load", past=("load",))
     Traceback (most recent call last):
@@ -218,8 +218,10 @@ class Columns:
                 names = tuple(value)
                 object.__setattr__(self, field.name, names)
             else:
-                names = () if value is None else (value,)
+                names = () if field.name == "id" and value is None else (value,)
             for name in names:
+                if not isinstance(name, str):
+                    raise UsageError(f"{field.name}: a column's name is a text, not {name!r}")
                 if name in roles:
                     raise UsageError(
                         f"column {name!r} is named twice: as {roles[name]} and as {field.name}"

@@ -8,7 +8,8 @@
 
 Lines of the header begin with @. After @data every line is a case: its channels, separated by
 colons, are numbers separated by commas, `?` or `NaN` where missing; a label comes last. Cases may
-differ in length.
+differ in length. With @targetLabel true in place of @classLabel the label is a number, `?` or `NaN`
+where it is not known.
 
 Source: Löning et al. 2019, sktime; the format as aeon documents it.
 """
@@ -36,6 +37,7 @@ class _Header:
 
     timestamps: bool = False
     class_label: bool = False
+    target_label: bool = False
     labels: tuple[str, ...] = ()
     univariate: bool | None = None
     dimensions: int | None = None
@@ -50,8 +52,8 @@ def read_ts(path: Path) -> LabelledSequences:
         path: The file, in UTF-8.
 
     Returns:
-        Its cases, named by the number of their line among the data, from 0. A file without class
-        labels gives None for them.
+        Its cases, named by the number of their line among the data, from 0. Their labels are texts,
+        or float64 where the header says @targetLabel true; None in a file without labels.
 
     Raises:
         DataError: if the file cannot be read, or a line is not what the header says; the message
@@ -69,7 +71,7 @@ def read_ts(path: Path) -> LabelledSequences:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     header = _read_header(path, lines)
     sequences: list[NDArray[np.float32]] = []
-    labels: list[str] = []
+    labels: list[str | float] = []
     for number, line in lines:
         text = line.strip()
         if not text or text.startswith("#"):
@@ -93,8 +95,9 @@ def read_ts(path: Path) -> LabelledSequences:
         tuple(sequences),
         ids=tuple(str(index) for index in range(len(sequences))),
         channels=tuple(f"channel_{index}" for index in range(sequences[0].shape[1])),
-        labels=np.array(labels) if header.class_label else None,
+        labels=np.array(labels) if header.class_label or header.target_label else None,
         name=str(path),
+        targets=header.target_label,
     )
 
 
@@ -111,6 +114,11 @@ def _read_header(path: Path, lines: Iterator[tuple[int, str]]) -> _Header:
         word, *values = text[1:].split()
         match word.lower():
             case "data":
+                if header.class_label and header.target_label:
+                    raise DataError(
+                        f"{where}: the header says @classLabel true and @targetLabel true;"
+                        " a case has a class or a number"
+                    )
                 return header
             case "timestamps":
                 if _truth(where, word, values):
@@ -119,7 +127,7 @@ def _read_header(path: Path, lines: Iterator[tuple[int, str]]) -> _Header:
                 header.class_label = _truth(where, word, values)
                 header.labels = tuple(values[1:])
             case "targetlabel":
-                raise DataError(f"{where}: the cases have numbers to predict, not classes")
+                header.target_label = _truth(where, word, values)
             case "univariate":
                 header.univariate = _truth(where, word, values)
             case "equallength":
@@ -145,11 +153,11 @@ def _whole(where: str, word: str, values: list[str]) -> int:
     return int(values[0])
 
 
-def _read_case(where: str, text: str, header: _Header) -> tuple[NDArray[np.float32], str]:
+def _read_case(where: str, text: str, header: _Header) -> tuple[NDArray[np.float32], str | float]:
     """The values (T, I) of a line, and its label."""
     parts = text.split(":")
-    label = ""
-    if header.class_label:
+    label: str | float = ""
+    if header.class_label or header.target_label:
         label = parts.pop().strip()
         if header.labels and label not in header.labels:
             raise DataError(
@@ -160,10 +168,14 @@ def _read_case(where: str, text: str, header: _Header) -> tuple[NDArray[np.float
             raise DataError(f"{where}: the label is missing")
         if not parts:
             raise DataError(f"{where}: holds a label and no values")
+        if header.target_label:
+            (label,) = _read_channel(f"{where}, label", [label])
     wanted = 1 if header.univariate and header.dimensions is None else header.dimensions
     if wanted is not None and len(parts) != wanted:
         raise DataError(f"{where}: has {len(parts)} channels, the header says {wanted}")
-    channels = [_read_channel(f"{where}, channel {n}", part) for n, part in enumerate(parts)]
+    channels = [
+        _read_channel(f"{where}, channel {n}", part.split(",")) for n, part in enumerate(parts)
+    ]
     lengths = [len(channel) for channel in channels]
     if len(set(lengths)) > 1:
         odd = next(index for index, length in enumerate(lengths) if length != lengths[0])
@@ -175,9 +187,9 @@ def _read_case(where: str, text: str, header: _Header) -> tuple[NDArray[np.float
     return np.array(channels, dtype=np.float32).T, label
 
 
-def _read_channel(where: str, text: str) -> list[float]:
+def _read_channel(where: str, fields: list[str]) -> list[float]:
     values = []
-    for place, field in enumerate(text.split(",")):
+    for place, field in enumerate(fields):
         word = field.strip()
         if word.lower() in _MISSING:
             values.append(float("nan"))

@@ -24,11 +24,12 @@ _Layer = tuple[
     _Array,  # bias_ih
     _Array | None,  # bias_hh
     _Array | None,  # parameters
+    _Array | None,  # weight_norm
     list[tuple[int, _Array]],  # source and weight_hh
     _Array | None,  # recurrent_mask
     _Array | None,  # input_mask
 ]
-_LayerGradients = tuple[_Array, _Array, _Array, _Array, list[_Array], list[_Array]]
+_LayerGradients = tuple[_Array, _Array, _Array, _Array, _Array, list[_Array], list[_Array]]
 _Draw = tuple[float, int, float, float]  # temperature, top_k, top_p, repetition_penalty
 
 def thread_count() -> int: ...

@@ -31,6 +31,13 @@ STATES = {
     "rnn_relu": ("h",),
     "linear": ("h",),
 }
+SLOTS = {
+    "lstm": ("i", "f", "g", "o"),
+    "gru": ("x_n", "r", "z", "r_n"),
+    "rnn_tanh": ("a",),
+    "rnn_relu": ("a",),
+    "linear": ("a",),
+}
 RECURRENCES = {"dense": 0, "diagonal": 1, "none": 2}
 _SCAN = {"float32": _native.scan_float32, "float64": _native.scan_float64}
 _SCAN_BACKWARD = {
@@ -289,6 +296,11 @@ def dtype_name(dtype: np.dtype[Any]) -> str:
 
 def gates_of(cell: str | Equations) -> int:
     return len(cell.gates) if isinstance(cell, Equations) else GATES.get(cell, 1)
+
+
+def slots_of(cell: str | Equations) -> tuple[str, ...]:
+    """The pre-activations that a cell reads, in the native core's order."""
+    return cell.slots if isinstance(cell, Equations) else SLOTS.get(cell, ())
 
 
 def states_of(cell: str | Equations) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from noria.kernels.scan import (
     dtype_name,
     explain,
     gates_of,
+    slots_of,
     states_of,
 )
 
@@ -70,6 +71,10 @@ class StackLayer:
         recurrent_mask: Shape (B, H); multiplies h(t-1) in every product with an R that reads it.
         input_mask: Shape (B, I); multiplies what the layer below hands up, at every step.
         weight_cell: Of equations with parameters: their values, shape (P, H).
+        weight_norm: Gains of layer normalisation, shape (S, H), or None without: each of the S
+            pre-activations that the cell reads is normalised over the layer's neurons before its
+            biases are added. S: an LSTM's i, f, g, o; a GRU's x_n, r, z, r_n, where x_n is what
+            comes from below and r_n what comes back; `slots` of equations; one of the others.
     """
 
     cell: str | Equations
@@ -81,6 +86,7 @@ class StackLayer:
     recurrent_mask: Array | None = None
     input_mask: Array | None = None
     weight_cell: Array | None = None
+    weight_norm: Array | None = None
 
     @property
     def hidden_size(self) -> int:
@@ -126,6 +132,7 @@ class LayerGradients:
     weight_hh: dict[int, Array]
     state: tuple[Array, ...]
     weight_cell: Array | None
+    weight_norm: Array | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +167,8 @@ def scan_stack(
 
         a_l(t) = W_l x_l(t) + b_ih + Σ_k R_{l←k} h_k(t-1) + b_hh       x_l(t) = h_{l-1}(t)
 
-    The cell turns a_l(t) into h_l(t) as in `scan`; the linear cell has h_l(t) = a_l(t).
+    The cell turns a_l(t) into h_l(t) as in `scan`; the linear cell has h_l(t) = a_l(t). With gains,
+    it reads (a - mean)/sqrt(variance + 1e-5)·gain + biases instead, where a is without biases.
 
     Args:
         layers: The stack from below.
@@ -231,8 +239,9 @@ def scan_stack_backward(
             weight_hh=dict(zip(layer.weight_hh, weight_hh, strict=True)),
             state=tuple(state),
             weight_cell=None if layer.weight_cell is None else weight_cell,
+            weight_norm=None if layer.weight_norm is None else weight_norm,
         )
-        for layer, (weight_ih, bias_ih, bias_hh, weight_cell, weight_hh, state) in zip(
+        for layer, (weight_ih, bias_ih, bias_hh, weight_cell, weight_norm, weight_hh, state) in zip(
             saved.layers, found, strict=True
         )
     )
@@ -365,6 +374,10 @@ def _checked_layer(
         if index == 0:
             raise KernelError("layer 0 has an input_mask: multiply x by it instead")
         input_mask = check("input_mask", input_mask, ("B", batch), ("I", inputs))
+    weight_norm = layer.weight_norm
+    if weight_norm is not None:
+        slots = ("S", len(slots_of(layer.cell)))
+        weight_norm = check("weight_norm", weight_norm, slots, ("H", hidden))
     return StackLayer(
         cell=layer.cell,
         weight_ih=check("weight_ih", layer.weight_ih, rows, ("I", inputs)),
@@ -375,6 +388,7 @@ def _checked_layer(
         recurrent_mask=recurrent_mask,
         input_mask=input_mask,
         weight_cell=weight_cell,
+        weight_norm=weight_norm,
     )
 
 
@@ -410,6 +424,7 @@ def arguments(layers: tuple[StackLayer, ...], save: bool = False) -> list[_nativ
             layer.bias_ih,
             layer.bias_hh,
             layer.weight_cell,
+            layer.weight_norm,
             list(layer.weight_hh.items()),
             layer.recurrent_mask,
             layer.input_mask,

@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from noria.cells import make_cell
 from noria.feedback import Feedback
-from noria.modules.convolution import ConvolutionFront, mean_and_deviation
-from noria.modules.pooling import PoolingHead, running_steps
+from noria.modules.convolution import ConvolutionFront
+from noria.modules.pooling import PoolingHead, mean_and_maximum, running_steps
 from noria.network import Network
 from noria.wiring import Wiring
 
@@ -84,8 +84,9 @@ class ClassifyPlan:
 class ClassifyModule(nn.Module):
     """The class of a whole sequence, as unnormalised log-probabilities.
 
-    The front end's norm takes level and size out of each channel; they go to the last layer beside
-    what was pooled.
+    What the front end found goes to the last layer, too, its mean and maximum over the steps beside
+    what the recurrent network remembers: which patterns there were at all need not pass through its
+    gates.
 
     Args:
         plan: What it is made of.
@@ -108,7 +109,7 @@ class ClassifyModule(nn.Module):
             plan.wiring, dropout=dropout, recurrent_dropout=recurrent_dropout
         )
         self.pooling = PoolingHead(plan.pooling, plan.wiring.output_size)
-        beside = 0 if self.front is None else 2 * plan.input_size
+        beside = 0 if self.front is None else 2 * plan.channels
         self.output = nn.Linear(self.pooling.output_size + beside, plan.classes)
 
     @property
@@ -129,9 +130,8 @@ class ClassifyModule(nn.Module):
         beside: tuple[Tensor, ...] = ()
         if self.front is not None:
             x = x.masked_fill(~running_steps(lengths, x.shape[1]), 0.0)
-            mean, deviation = mean_and_deviation(x, lengths)
-            beside = (mean[:, 0], deviation[:, 0].log())
             x, lengths = self.front(x, lengths)
+            beside = (mean_and_maximum(x, lengths),)
             x = functional.dropout(x, self.dropout, self.training)
         hidden, state = self.network(x, None, lengths)
         pooled = torch.cat([self.pooling(hidden, state, lengths), *beside], dim=1)

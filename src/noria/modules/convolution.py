@@ -10,24 +10,26 @@ from torch.nn import functional
 
 from noria.modules.pooling import running_steps
 
-__all__ = ["ConvolutionFront", "SequenceNorm", "front_strides", "mean_and_deviation"]
+__all__ = ["BatchNorm", "ConvolutionFront", "front_kernel", "front_strides"]
 
 _FEWEST_STEPS = 32
-_USUAL_LAYERS = 3
+_LAYERS, _KERNEL = 3, 7
+_LAYERS_SHORT, _KERNEL_SHORT = 2, 3  # where there is nothing to halve
+_MOMENTUM, _SMALLEST = 0.1, 1e-5
 
 
 def front_strides(layers: int | None, length: int) -> tuple[int, ...]:
     """Strides that halve the steps while enough of them are left.
 
     Args:
-        layers: Number of convolutions; None takes 3, or none where there is nothing to halve.
+        layers: Number of convolutions; None takes 3, or 2 where there is nothing to halve.
         length: Usual number of steps, T.
 
-    >>> front_strides(None, 150), front_strides(None, 20), front_strides(2, 20)
-    ((2, 2, 1), (), (1, 1))
+    >>> front_strides(None, 150), front_strides(None, 20), front_strides(0, 20)
+    ((2, 2, 1), (1, 1), ())
     """
     if layers is None:
-        layers = _USUAL_LAYERS if length // 2 >= _FEWEST_STEPS else 0
+        layers = _LAYERS if length // 2 >= _FEWEST_STEPS else _LAYERS_SHORT
     strides = []
     for _ in range(layers):
         strides.append(2 if length // 2 >= _FEWEST_STEPS else 1)
@@ -35,44 +37,57 @@ def front_strides(layers: int | None, length: int) -> tuple[int, ...]:
     return tuple(strides)
 
 
-def mean_and_deviation(x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each channel over each row's own steps, each (B, 1, C).
+def front_kernel(kernel_size: int | None, length: int) -> int:
+    """Steps that one convolution sees.
 
     Args:
-        x: Shape (B, T, C), zero past the lengths.
-        lengths: Steps of each row, at least 1, shape (B,).
+        kernel_size: Odd; None takes 7, or 3 where there is nothing to halve.
+        length: Usual number of steps, T.
+
+    >>> front_kernel(None, 150), front_kernel(None, 20), front_kernel(5, 20)
+    (7, 3, 5)
     """
-    steps = lengths[:, None, None]
-    mean = x.sum(dim=1, keepdim=True) / steps
-    apart = (x - mean).masked_fill(~running_steps(lengths, x.shape[1]), 0.0)
-    variance = (apart**2).sum(dim=1, keepdim=True) / steps
-    return mean, (variance + 1e-5).sqrt()
+    if kernel_size is None:
+        return _KERNEL if length // 2 >= _FEWEST_STEPS else _KERNEL_SHORT
+    return kernel_size
 
 
-class SequenceNorm(nn.Module):
-    """Each channel of each row in units of its own deviation over the row's steps.
+class BatchNorm(nn.Module):
+    """Each channel in units of its deviation over the steps of a batch, padding left out.
 
-    Neither the batch nor the padding shows.
+    Its running mean and variance, which take the place of the batch's once it is trained, are
+    parameters that no gradient moves: so best weights, checkpoints and model files hold them.
 
     Args:
         channels: C.
 
-    Source: instance normalisation, Ulyanov et al. 2016.
+    Source: Ioffe & Szegedy 2015.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
+        self.mean = nn.Parameter(torch.zeros(channels), requires_grad=False)
+        self.variance = nn.Parameter(torch.ones(channels), requires_grad=False)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Normalise x, shape (B, T, C), zero past the lengths (B,)."""
-        mean, deviation = mean_and_deviation(x, lengths)
-        return (x - mean) / deviation * self.weight + self.bias
+        mean: Tensor = self.mean
+        variance: Tensor = self.variance
+        if self.training:
+            steps = lengths.sum()
+            mean = x.sum(dim=(0, 1)) / steps
+            apart = (x - mean).masked_fill(~running_steps(lengths, x.shape[1]), 0.0)
+            variance = (apart**2).sum(dim=(0, 1)) / steps
+            with torch.no_grad():
+                self.mean.lerp_(mean, _MOMENTUM)
+                self.variance.lerp_(variance, _MOMENTUM)
+        return (x - mean) * (self.weight * (variance + _SMALLEST).rsqrt()) + self.bias
 
 
 class ConvolutionFront(nn.Module):
-    """Convolutions over time, each with a norm over the row's steps and a ReLU.
+    """Convolutions over time, each with a norm and a ReLU.
 
     Args:
         input_size: I.
@@ -92,7 +107,7 @@ class ConvolutionFront(nn.Module):
                 [input_size, *[channels] * len(strides)], strides, strict=False
             )
         )
-        self.norms = nn.ModuleList(SequenceNorm(channels) for _ in strides)
+        self.norms = nn.ModuleList(BatchNorm(channels) for _ in strides)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Convolve.

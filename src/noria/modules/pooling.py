@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from noria.errors import UsageError
 from noria.network import NetworkState
 
-__all__ = ["POOLINGS", "Pooling", "PoolingHead", "running_steps"]
+__all__ = ["POOLINGS", "Pooling", "PoolingHead", "mean_and_maximum", "running_steps"]
 
 Pooling = Literal["last", "mean_max", "attention"]
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
@@ -19,6 +19,18 @@ POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 def running_steps(lengths: Tensor, steps: int) -> Tensor:
     """Which steps belong to the rows, boolean, shape (B, T, 1)."""
     return (torch.arange(steps, device=lengths.device) < lengths[:, None])[:, :, None]
+
+
+def mean_and_maximum(x: Tensor, lengths: Tensor) -> Tensor:
+    """Of each channel over each row's own steps, side by side, shape (B, 2 · C).
+
+    Args:
+        x: Shape (B, T, C).
+        lengths: Steps of each row, at least 1, shape (B,).
+    """
+    running = running_steps(lengths, x.shape[1])
+    mean = (x * running).sum(dim=1) / lengths[:, None]
+    return torch.cat([mean, x.masked_fill(~running, -torch.inf).amax(dim=1)], dim=1)
 
 
 class PoolingHead(nn.Module):
@@ -61,12 +73,10 @@ class PoolingHead(nn.Module):
             parts = state[-1]
             h_only = parts[:: len(parts) // (hidden.shape[2] // parts[0].shape[1])]
             return torch.cat(h_only, dim=1)
-        running = running_steps(lengths, hidden.shape[1])
         if self.score is not None:
+            running = running_steps(lengths, hidden.shape[1])
             return (self.attention(hidden, running) * hidden).sum(dim=1)
-        mean = (hidden * running).sum(dim=1) / lengths[:, None]
-        highest = hidden.masked_fill(~running, -torch.inf).amax(dim=1)
-        return torch.cat([mean, highest], dim=1)
+        return mean_and_maximum(hidden, lengths)
 
     def attention(self, hidden: Tensor, running: Tensor) -> Tensor:
         """How much each step counts, shape (B, T, 1), summing to 1.

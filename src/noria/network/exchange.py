@@ -63,6 +63,8 @@ def to_torch(network: Network) -> nn.RNN | nn.LSTM | nn.GRU:
     """
     wiring = network.wiring
     layers = wiring.layers
+    if any(l.normalised for l in layers):
+        raise WiringError("torch.nn has no layer normalisation inside the recurrence")
     alike = all((l.cell, l.hidden_size) == (layers[0].cell, layers[0].hidden_size) for l in layers)
     classical = [(edge.target, edge.source, edge.kind) for edge in wiring.edges] == [
         (index, index, "dense") for index in range(len(layers))

@@ -147,11 +147,14 @@ class Network(nn.Module):
         self.dropout, self.recurrent_dropout, self.weight_dropout = dropouts
         self.backend: Backend = backend
         self.cells: list[Cell] = [
-            make_cell(l.cell, l.hidden_size, l.meaning) for l in wiring.layers
+            make_cell(l.cell, l.hidden_size, l.meaning, layer_norm=bool(l.normalised))
+            for l in wiring.layers
         ]
         for cell, layer in zip(self.cells, wiring.layers, strict=True):
             if (cell.gates, cell.states) != (layer.gates, layer.states):
                 raise WiringError(f"{layer} has other gates or states than {cell}")
+            if cell.normalised != layer.normalised:
+                raise WiringError(f"{layer} has other slots to normalise than {cell}")
         self.layers = nn.ModuleList(
             LayerWeights(
                 layer, wiring.edges_into(index), bidirectional=len(wiring.directions(index)) == 2
@@ -304,7 +307,7 @@ class Network(nn.Module):
             x = x if mask is None else x * mask[:, None]
             weights = self.layers[index]
             assert isinstance(weights, LayerWeights)
-            if layer.cell == "linear" and not weights.edges:
+            if layer.cell == "linear" and not weights.edges and not layer.normalised:
                 x = _until(linear(x, weights.weight_ih, weights.bias_ih, self.backend), lengths)
                 new_state.append((_last(x, lengths, state[index][0]),))
                 continue
@@ -342,6 +345,7 @@ class Network(nn.Module):
             bias_hh=weights.bias_hh,
             weight_hh={} if recurrence is None else {0: recurrence},
             weight_cell=weights.weight_cell,
+            weight_norm=weights.weight_norm,
             recurrent_mask=recurrent_mask,
         )
         if weights.layer.carries_state or cell.name == "linear":
@@ -381,6 +385,7 @@ class Network(nn.Module):
                 bias_hh=weights.bias_hh,
                 weight_hh=weights.recurrences(self._weight_dropout),
                 weight_cell=weights.weight_cell,
+                weight_norm=weights.weight_norm,
                 carries_state=weights.layer.carries_state,
                 recurrent_mask=recurrent_mask,
                 input_mask=input_mask,

@@ -40,6 +40,7 @@ class StackLayer:
         weight_hh: R by the index of its source, in ascending order: (G·H, K), or (G·H,) for the
             diagonal of the layer's own.
         weight_cell: The cell's own parameters, (P, H), or None without.
+        weight_norm: Gains of the normalised slots, (S, H), or None where none are.
         carries_state: False where the layer's own state is zero at every step.
         recurrent_mask: Factors on h(t−1) in every recurrent product that reads it, (B, H), or None.
         input_mask: Factors on what the layer below hands up, (B, I), or None.
@@ -51,12 +52,13 @@ class StackLayer:
     bias_hh: Tensor | None = None
     weight_hh: dict[int, Tensor] = dataclasses.field(default_factory=dict)
     weight_cell: Tensor | None = None
+    weight_norm: Tensor | None = None
     carries_state: bool = True
     recurrent_mask: Tensor | None = None
     input_mask: Tensor | None = None
 
 
-_OPTIONAL = ("bias_hh", "weight_cell", "recurrent_mask", "input_mask")
+_OPTIONAL = ("bias_hh", "weight_cell", "weight_norm", "recurrent_mask", "input_mask")
 _PLAIN = ("weight_ih", "bias_ih", "bias_hh")
 _MASKS = ("recurrent_mask", "input_mask")
 

@@ -116,6 +116,41 @@ def _step_of(layer: StackLayer) -> Callable[[Tensor, Tensor, State], State]:
     return layer.cell.step
 
 
+def _normalised(layer: StackLayer, x: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
+    """What the cell of a layer with gains reads, from W · x and Σ R · h without their biases.
+
+        gain · (a − mean)/√(variance + 1e-5) + biases
+
+    a is x + r of a gate, or x and r each where the cell treats them apart; mean and variance are
+    those of a over the layer's neurons.
+
+    Args:
+        layer: The layer.
+        x: W · x(t), shape (B, G·H).
+        r: Σ R · h(t−1), shape (B, G·H).
+
+    Source: Ba et al. 2016.
+    """
+    cell = layer.cell
+    assert layer.weight_norm is not None
+    gains = dict(zip(cell.slots, layer.weight_norm.unbind(), strict=True))
+
+    def normal(a: Tensor, slot: str) -> Tensor:
+        return functional.layer_norm(a, a.shape[-1:], gains[slot], eps=1e-5)
+
+    below, back = [], []
+    parts = [part.chunk(len(cell.gates), dim=-1) for part in (x, r)]
+    for gate, x_gate, r_gate in zip(cell.gates, *parts, strict=True):
+        if gate in gains:
+            below.append(normal(x_gate + r_gate, gate))
+            back.append(torch.zeros_like(r_gate))
+        else:
+            below.append(normal(x_gate, f"x_{gate}"))
+            back.append(normal(r_gate, f"r_{gate}"))
+    bias_hh = 0.0 if layer.bias_hh is None else layer.bias_hh
+    return torch.cat(below, dim=-1) + layer.bias_ih, torch.cat(back, dim=-1) + bias_hh
+
+
 def _advance(new: State, old: State, active: Tensor | None) -> State:
     """The new states where a row is still running, the old ones where it has ended.
 
@@ -138,8 +173,11 @@ def _oracle(
     if lengths is not None:  # whatever stands in the padding, NaN too, must not be touched
         running = torch.arange(steps, device=x.device) < lengths[:, None]
         x = x.masked_fill(~running[:, :, None], 0.0)
-    from_below = functional.linear(x, layer.weight_ih, layer.bias_ih)
-    bias_hh = torch.zeros_like(layer.bias_ih) if layer.bias_hh is None else layer.bias_hh
+    normalised = layer.weight_norm is not None
+    from_below = functional.linear(x, layer.weight_ih, None if normalised else layer.bias_ih)
+    bias_hh = torch.zeros_like(layer.bias_ih)
+    if layer.bias_hh is not None and not normalised:
+        bias_hh = layer.bias_hh
     outputs: list[Tensor] = [x.new_empty(0)] * steps
     for t in reversed(range(steps)) if reverse else range(steps):
         h = state[0] if mask is None else state[0] * mask
@@ -150,7 +188,10 @@ def _oracle(
         else:
             fed_back = functional.linear(h, recurrence, bias_hh)
         active = None if lengths is None else running[:, t, None]
-        new = step(from_below[:, t], fed_back, state)
+        x_t = from_below[:, t]
+        if normalised:
+            x_t, fed_back = _normalised(layer, x_t, fed_back)
+        new = step(x_t, fed_back, state)
         outputs[t] = new[0] if active is None else new[0] * active
         state = _advance(new, state, active)
     if not steps:
@@ -168,7 +209,8 @@ def _oracle_stack(
     if lengths is not None:  # whatever stands in the padding, NaN too, must not be touched
         running = torch.arange(steps, device=x.device) < lengths[:, None]
         x = x.masked_fill(~running[:, :, None], 0.0)
-    first = functional.linear(x, layers[0].weight_ih, layers[0].bias_ih)
+    biases = [None if l.weight_norm is not None else l.bias_ih for l in layers]
+    first = functional.linear(x, layers[0].weight_ih, biases[0])
     steps_of = [_step_of(layer) for layer in layers]
     outputs = []
     for t in range(steps):
@@ -184,15 +226,17 @@ def _oracle_stack(
                 from_below = first[:, t]
             else:
                 h = h if layer.input_mask is None else h * layer.input_mask
-                from_below = functional.linear(h, layer.weight_ih, layer.bias_ih)
+                from_below = functional.linear(h, layer.weight_ih, biases[index])
             fed = torch.zeros_like(from_below)
-            if layer.bias_hh is not None:
+            if layer.bias_hh is not None and layer.weight_norm is None:
                 fed = fed + layer.bias_hh
             for source, block in layer.weight_hh.items():
                 if block.dim() == 1:
                     fed = fed + heard[source].repeat(1, len(layer.cell.gates)) * block
                 else:
                     fed = fed + functional.linear(heard[source], block)
+            if layer.weight_norm is not None:
+                from_below, fed = _normalised(layer, from_below, fed)
             own = before
             if not layer.carries_state:
                 own = tuple(torch.zeros_like(part) for part in before)

@@ -23,7 +23,8 @@ class LayerWeights(nn.Module):
 
     Initial values: W by Glorot's rule, each gate for itself; R orthogonal, scaled so that the sum
     of several blocks keeps the length of a vector; a diagonal R uniform in (0, 1) as in IndRNN;
-    biases zero but those of a gate f, which is one; a cell's own parameters zero.
+    biases zero but those of a gate f, which is one; a cell's own parameters zero; gains of a
+    normalisation one.
 
     Source: Glorot & Bengio 2010; Saxe et al. 2014; Jozefowicz et al. 2015; Li et al. 2018.
     """
@@ -32,6 +33,7 @@ class LayerWeights(nn.Module):
     bias_ih: nn.Parameter
     bias_hh: nn.Parameter | None
     weight_cell: nn.Parameter | None
+    weight_norm: nn.Parameter | None
     reverse: LayerWeights | None
 
     def __init__(self, layer: Layer, edges: Sequence[Edge], *, bidirectional: bool = False) -> None:
@@ -44,6 +46,9 @@ class LayerWeights(nn.Module):
         self.weight_cell = None
         if layer.parameters:
             self.weight_cell = nn.Parameter(torch.empty(len(layer.parameters), layer.hidden_size))
+        self.weight_norm = None
+        if layer.normalised:
+            self.weight_norm = nn.Parameter(torch.empty(len(layer.normalised), layer.hidden_size))
         self.weight_hh = nn.ParameterDict()
         for edge in self.edges:
             shape = edge.parameter_shape(len(layer.gates))
@@ -70,6 +75,8 @@ class LayerWeights(nn.Module):
             self.bias_hh.zero_()
         if self.weight_cell is not None:
             self.weight_cell.zero_()
+        if self.weight_norm is not None:
+            self.weight_norm.fill_(1.0)
         if "f" in layer.gates:
             forget = layer.gates.index("f") * layer.hidden_size
             self.bias_ih[forget : forget + layer.hidden_size] = 1.0

@@ -25,6 +25,8 @@ _MODELS = {
     " carry nothing from step to step; about as many weights, trained alike.",
     "nearest_neighbour": "Takes the class of the training case that is nearest, step by step, once"
     " all are brought to one length. It gives no probabilities.",
+    "minirocket": "MiniRocket: ten thousand fixed convolutions and ridge regression on how often"
+    " each is positive, by sktime; all brought to one length. It gives no probabilities.",
     "logistic_regression": "Logistic regression on statistics of each channel, which know nothing"
     " of order: mean, deviation, least, median and largest value, mean change from step to step.",
 }

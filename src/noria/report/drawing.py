@@ -239,7 +239,8 @@ def _box_lines(layer: Layer, index: int, *, output: bool) -> tuple[str, str, str
         state = f"keeps its state {', '.join(layer.states)}"
     else:
         state = "carries no state: begins anew"
-    return name, _count(layer.hidden_size, "neuron"), state
+    size = _count(layer.hidden_size, "neuron") + (", normalised" if layer.normalised else "")
+    return name, size, state
 
 
 def _cross_edges(plan: _Plan) -> Iterator[str]:

@@ -136,7 +136,7 @@ class Alarms:
         """The state that `AlarmState.to_numbers` wrote.
 
         Raises:
-            ValueError: if there are not as many numbers as that takes.
+            ValueError: if the numbers cannot be such a state.
         """
         law = (channels, self.watched)
         shapes = [
@@ -151,6 +151,14 @@ class Alarms:
         ]
         *arrays, counts = np.split(numbers, np.cumsum([math.prod(shape) for shape in shapes]))
         blocks, position = counts.tolist()
+        if not (
+            np.isfinite(numbers).all()
+            and 1 <= blocks <= self.memory
+            and 0 <= position < self.block
+            and blocks == int(blocks)
+            and position == int(position)
+        ):
+            raise ValueError("the alarms' numbers cannot be meant")
         parts = (array.reshape(shape) for array, shape in zip(arrays, shapes, strict=True))
         errors, values, largest, history, edge, tail, held, quiet = parts
         return AlarmState(

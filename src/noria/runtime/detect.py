@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from noria.errors import DataError, StateError
+from noria.errors import DataError, ModelFileError, StateError
 from noria.features.events import EventReader
 from noria.features.series import Columns
 from noria.runtime.alarms import Alarms
@@ -70,6 +70,10 @@ class DetectStream:
         self._time: str = document["time"]
         self._dates: bool = document["dates"]
         self._channels = Channels.from_dict(document["channels"])
+        wiring = model.wiring
+        sizes = self._channels.input_size, 2 * len(self._channels.names)
+        if (wiring.input_size, wiring.output_size) != sizes:
+            raise ModelFileError("the model file is damaged: its network is not of its channels")
         first, *others = self._channels.names
         columns = Columns(self._time, first, past=tuple(others))
         self._events = EventReader(columns, {}, integer_time=not self._dates)
@@ -183,7 +187,11 @@ class DetectStream:
         count = len(self._channels.names)
         middle, spread, latest, level, rest = np.split(numbers, count * np.arange(1, 5))
         time = last if known else None
-        return _Memory(middle, spread, latest, level, seen, time, self._judge.state(rest))
+        try:
+            judge = self._judge.state(rest)
+        except ValueError as error:
+            raise StateError(f"the saved state is damaged: {error}") from error
+        return _Memory(middle, spread, latest, level, seen, time, judge)
 
     def describe(self) -> dict[str, Any]:
         """JSON schemas of an event and an answer."""

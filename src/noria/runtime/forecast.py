@@ -70,7 +70,10 @@ class ForecastStream:
         document = model.document
         part = document["parts"]["network"]
         settings = document["settings"]
-        members = [_below(f"network.{n}.", model.weights) for n in range(part["members"])]
+        found = {name.split(".")[1] for name in model.weights if name.startswith("network.")}
+        if part["members"] != len(found):
+            raise ModelFileError("the model file is damaged: it has not as many members as it says")
+        members = [_below(f"network.{n}.", model.weights) for n in range(len(found))]
         self.stepper = EnsembleStepper(
             [NetworkStepper(model.wiring, _below("network.", own)) for own in members]
         )
@@ -133,7 +136,7 @@ class ForecastStream:
                 isinstance(text, str)
                 for text in (*texts, *sum(self._events.categories.values(), ()))
             )
-            and all(isinstance(number, int) and 0 < number < 2**31 for number in numbers)
+            and all(type(number) is int and 0 < number < 2**31 for number in numbers)
             and list(seasons) == sorted(set(seasons))
             and set(self._wanted) <= set(levels)
             and self._scaler.mean.shape == self._scaler.deviation.shape == (sum(self._sizes),)

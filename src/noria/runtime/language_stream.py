@@ -13,6 +13,7 @@ from noria.features.tokens import Tokenizer
 from noria.runtime.language import LanguageOutput, log_softmax
 from noria.runtime.model_file import ModelFile
 from noria.runtime.stepper import NetworkStepper
+from noria.shapes import expect_shape
 
 __all__ = ["LanguageStream"]
 
@@ -55,6 +56,20 @@ class LanguageStream:
         self._embedding = np.ascontiguousarray(weights["embedding.weight"])
         self._output = LanguageOutput(plan, weights)
         self._width = model.wiring.output_size
+        vocabulary_size = len(self._tokenizer)
+        expect_shape(
+            "embedding.weight",
+            self._embedding,
+            "VI",
+            V=vocabulary_size,
+            I=model.wiring.input_size,
+        )
+        expect_shape(
+            "the output layer's answer",
+            self._output(np.zeros((1, self._width), self.stepper.dtype)),
+            "BV",
+            V=vocabulary_size,
+        )
         self._first = [] if document["whole"] else [self._tokenizer.BEGIN]
 
     def start(self) -> Array | None:

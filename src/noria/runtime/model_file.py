@@ -14,6 +14,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from reprlib import repr as shown
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,7 @@ def read_model(path: Path | str) -> ModelFile:
         raise ModelFileError(f"{path} is damaged: its document is not one of Noria's")
     if document.get("version") != VERSION:
         raise ModelFileError(
-            f"{path} has version {document.get('version')} of the model format;"
+            f"{path} has version {shown(document.get('version'))} of the model format;"
             f" this Noria reads version {VERSION}"
         )
     digest = content_hash(text, weights)

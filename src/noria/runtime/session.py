@@ -16,7 +16,16 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from noria.errors import DataError, ModelFileError, NoriaError, StateError, UsageError
+from noria.errors import (
+    DataError,
+    KernelError,
+    ModelFileError,
+    NoriaError,
+    ShapeError,
+    StateError,
+    UsageError,
+    WiringError,
+)
 from noria.runtime.detect import DetectStream
 from noria.runtime.forecast import ForecastStream
 from noria.runtime.language_stream import LanguageStream
@@ -153,9 +162,11 @@ class Session:
         try:
             self._task = _TASKS[model.task](model)
         except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
-            if isinstance(error, NoriaError):
+            sizes = ShapeError, KernelError, WiringError
+            if isinstance(error, NoriaError) and not isinstance(error, sizes):
                 raise
-            raise ModelFileError(f"the model file is damaged: {error!r}") from error
+            reason = error if isinstance(error, sizes) else repr(error)
+            raise ModelFileError(f"the model file is damaged: {reason}") from error
         self.stepper = self._task.stepper
         self._zeros = _frozen(_flatten(self.stepper.zero_state(1)))
         self._stored = self.stepper.dtype.newbyteorder("<")

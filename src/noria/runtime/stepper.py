@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from noria import kernels
 from noria.errors import ModelFileError, UsageError
-from noria.kernels.scan import STATES
+from noria.kernels.scan import STATES, slots_of
 from noria.shapes import expect_shape
 from noria.wiring import Edge, Layer, Wiring
 
@@ -186,6 +186,10 @@ def _stack_layers(wiring: Wiring, weights: Mapping[str, Array]) -> Sequence[kern
             raise ModelFileError(
                 f"layer {index}, {layer.cell}, cannot have the states {layer.states}"
             )
+        if layer.normalised and layer.normalised != slots_of(layer.meaning or layer.cell):
+            raise ModelFileError(
+                f"layer {index}, {layer.cell}, cannot normalise {layer.normalised}"
+            )
         layers.append(
             kernels.StackLayer(
                 cell=layer.meaning or layer.cell,
@@ -200,6 +204,7 @@ def _stack_layers(wiring: Wiring, weights: Mapping[str, Array]) -> Sequence[kern
                 },
                 carries_state=layer.carries_state,
                 weight_cell=weight(f"{prefix}weight_cell") if layer.parameters else None,
+                weight_norm=weight(f"{prefix}weight_norm") if layer.normalised else None,
             )
         )
     return layers

@@ -10,7 +10,7 @@ neighbour, logistic regression on summary statistics.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from noria.errors import DataError
+from noria.errors import DataError, UsageError
 from noria.features.cases import CaseColumns
 from noria.features.frames import frame_like
 from noria.features.labelled import LabelledSequences, SequenceScaler
 from noria.feedback import Feedback
 from noria.modules.classify import ClassifyPlan
+from noria.runtime import plain_value
 from noria.tasks.estimator import (
     check_baselines,
     check_class_weight,
@@ -69,24 +70,27 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         num_layers: Layers.
         feedback: Which neurons feed which; see `noria.wiring.Wiring.build`.
         bidirectional: Run in both directions of time; for layers that feed only themselves.
-        convolutions: Convolutions below the recurrent layers; None takes 3, or none where half of
-            the cases have fewer than 64 steps.
+        convolutions: Convolutions below the recurrent layers; None takes 3, or 2 where half of the
+            cases have fewer than 64 steps.
         channels: Width of the convolutions.
-        kernel_size: Steps that one convolution sees, odd.
+        kernel_size: Steps that one convolution sees, odd; None takes 7, or 3 where half of the
+            cases have fewer than 64 steps.
         pooling: "last" state, "mean_max" over the steps, or "attention".
         dropout: Probability of dropping a neuron's output on its way up.
         recurrent_dropout: Probability of dropping it on its way back.
         augmentation: How far training cases are cut, stretched, scaled and made noisy; 0 for not.
         label_smoothing: Share of the target's probability that all classes get alike.
-        class_weight: "balanced" makes rare classes count as much as common ones; None counts cases.
+        class_weight: "balanced" makes rare classes count as much as common ones, a dict says how
+            much a case of each class counts, 1 for those it leaves out; None counts cases.
         members: Networks whose mean is the answer; each leaves another fold out, 5 or more.
-        batch_size: Cases in a batch.
-        steps: Training steps of a member at the most; None takes 40 rounds through the data, or
-            600 if that is more.
+        batch_size: Cases in a batch; None takes 16, and up to 64 where there are thousands.
+        steps: Training steps of a member at the most; None takes 15 rounds through the data, or
+            400 if that is more.
         learning_rate: Top of the schedule.
         weight_decay: Of AdamW.
         patience: Validations, 25 in all, without a better one before a member stops.
-        baselines: What to compare with: "fnn", "nearest_neighbour", "logistic_regression".
+        baselines: What to compare with: "fnn", "nearest_neighbour", "logistic_regression", and
+            "minirocket", which is left out where sktime and numba are not installed.
         checkpoint_every: Training steps between two checkpoints.
         seed: Of everything random.
 
@@ -112,15 +116,15 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         bidirectional: bool = True,
         convolutions: int | None = None,
         channels: int = 64,
-        kernel_size: int = 7,
+        kernel_size: int | None = None,
         pooling: str = "mean_max",
         dropout: float = 0.3,
         recurrent_dropout: float = 0.0,
         augmentation: float = 0.1,
         label_smoothing: float = 0.0,
-        class_weight: str | None = None,
+        class_weight: str | Mapping[Any, float] | None = None,
         members: int = 5,
-        batch_size: int = 16,
+        batch_size: int | None = None,
         steps: int | None = None,
         learning_rate: float = 3e-3,
         weight_decay: float = 1e-2,
@@ -152,6 +156,11 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.baselines = baselines
         self.checkpoint_every = checkpoint_every
         self.seed = seed
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = tags.input_tags.allow_nan = True
+        return tags
 
     def fit(
         self,
@@ -203,9 +212,13 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.columns_ = CaseColumns(id, time, tuple(value), label, group)
         cases = read_sequences(X, y, self.columns_, groups, labelled=True)
         assert cases.labels is not None
+        if cases.targets:
+            raise DataError(
+                f"{cases.name}: the cases have numbers to predict, not classes: fit regress,"
+                " SequenceRegressor, takes them"
+            )
         self.classes_, labels = np.unique(cases.labels, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise DataError(f"{cases.name}: all cases have the label {self._class_names()[0]!r}")
+        self._check_labels(cases)
         self.scaler_ = SequenceScaler.fit(cases.sequences)
         self.channels_ = cases.channels
         held_apart = None if test is None else self._read_test(test)
@@ -217,7 +230,7 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         self.trained_on_ = about_cases(cases, classes=len(self.classes_))
         common: dict[str, Any] = {
-            "class_weights": None if self.class_weight is None else class_weights(labels),
+            "class_weights": self._class_weights(labels),
             "trained_on": self.trained_on_["data_sha256"],
             "checkpoint": checkpoint,
             "resume": resume,
@@ -337,7 +350,7 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         document = {
             "task": "classify",
             "wiring": self.network_.plan.wiring.to_dict(),
-            "settings": settings(self),
+            "settings": settings(self) | {"class_weight": self._written_weight()},
             "columns": dataclasses.asdict(self.columns_),
             "channels": list(self.channels_),
             "classes": self.classes_.tolist(),
@@ -363,6 +376,8 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.columns_ = CaseColumns(**{**columns, "value": tuple(columns["value"])})
             self.channels_ = tuple(document["channels"])
             self.classes_ = np.array(document["classes"])
+            if isinstance(self.class_weight, list):
+                self.class_weight = dict(self.class_weight)
             self.scaler_ = scaler_from_dict(document["scaler"])
             self.trained_on_ = document["trained_on"]
             self.comparison_ = ClassComparison.from_dict(document["comparison"])
@@ -383,7 +398,41 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_network(self)
         check_baselines(self.baselines, CLASS_BASELINES)
         check_shares(self, "label_smoothing")
-        check_class_weight(self.class_weight)
+        if isinstance(self.class_weight, Mapping):
+            for label, weight in self.class_weight.items():
+                if not 0 < weight < float("inf"):
+                    raise UsageError(f"class_weight is {weight} for {label!r}: it must be above 0")
+        else:
+            check_class_weight(self.class_weight)
+
+    def _check_labels(self, cases: LabelledSequences) -> None:
+        labels = self.classes_
+        if labels.dtype.kind == "f" and not np.array_equal(labels, np.round(labels)):
+            odd = labels[labels != np.round(labels)][0]
+            raise DataError(
+                f"{cases.name}: Unknown label type: continuous, such as {odd}; a classifier takes"
+                " classes, SequenceRegressor takes numbers"
+            )
+        if len(labels) < 2:
+            raise DataError(f"{cases.name}: all cases are of one class, {self._class_names()[0]!r}")
+
+    def _class_weights(self, labels: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        if not isinstance(self.class_weight, Mapping):
+            return None if self.class_weight is None else class_weights(labels)
+        classes = self.classes_.tolist()
+        unknown = [label for label in self.class_weight if label not in classes]
+        if unknown:
+            raise UsageError(
+                f"class_weight names {unknown[0]!r}; the classes are"
+                f" {', '.join(self._class_names())}"
+            )
+        return np.array([float(self.class_weight.get(label, 1)) for label in classes])
+
+    def _written_weight(self) -> Any:
+        """The class weight as a plain JSON value, whose keys would all be texts in a dict."""
+        if not isinstance(self.class_weight, Mapping):
+            return self.class_weight
+        return plain_value([list(pair) for pair in self.class_weight.items()])
 
     def _class_names(self) -> list[str]:
         return [str(name) for name in self.classes_.tolist()]

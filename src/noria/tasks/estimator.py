@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import sklearn.exceptions
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
@@ -14,6 +15,7 @@ from noria.errors import ModelFileError, UsageError
 from noria.runtime import ModelFile, plain_value, read_model, write_model
 
 __all__ = [
+    "NotFittedError",
     "Part",
     "check_at_least_one",
     "check_at_least_zero",
@@ -27,6 +29,10 @@ __all__ = [
     "settings",
     "write_parts",
 ]
+
+
+class NotFittedError(UsageError, sklearn.exceptions.NotFittedError):  # type: ignore[misc]
+    """An estimator that is asked before `fit`; scikit-learn's error of this name, too."""
 
 
 class Part(Protocol):
@@ -48,10 +54,10 @@ def check_fitted(estimator: BaseEstimator) -> None:
     """Refuse an estimator without a trained network.
 
     Raises:
-        UsageError: if it is not fitted.
+        NotFittedError: if it is not fitted.
     """
     if not hasattr(estimator, "network_"):
-        raise UsageError(f"this {type(estimator).__name__} is not fitted yet: call fit first")
+        raise NotFittedError(f"this {type(estimator).__name__} is not fitted yet: call fit first")
 
 
 def check_at_least_one(estimator: BaseEstimator, *names: str) -> None:

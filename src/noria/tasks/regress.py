@@ -63,18 +63,19 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         num_layers: Layers.
         feedback: Which neurons feed which; see `noria.wiring.Wiring.build`.
         bidirectional: Run in both directions of time; for layers that feed only themselves.
-        convolutions: Convolutions below the recurrent layers; None takes 3, or none where half of
-            the cases have fewer than 64 steps.
+        convolutions: Convolutions below the recurrent layers; None takes 3, or 2 where half of the
+            cases have fewer than 64 steps.
         channels: Width of the convolutions.
-        kernel_size: Steps that one convolution sees, odd.
+        kernel_size: Steps that one convolution sees, odd; None takes 7, or 3 where half of the
+            cases have fewer than 64 steps.
         pooling: "last" state, "mean_max" over the steps, or "attention".
         dropout: Probability of dropping a neuron's output on its way up.
         recurrent_dropout: Probability of dropping it on its way back.
         augmentation: How far training cases are cut, stretched, scaled and made noisy; 0 for not.
         members: Networks whose mean is the answer; each leaves another fold out, 5 or more.
-        batch_size: Cases in a batch.
-        steps: Training steps of a member at the most; None takes 40 rounds through the data, or
-            600 if that is more.
+        batch_size: Cases in a batch; None takes 16, and up to 64 where there are thousands.
+        steps: Training steps of a member at the most; None takes 15 rounds through the data, or
+            400 if that is more.
         learning_rate: Top of the schedule.
         weight_decay: Of AdamW.
         patience: Validations, 25 in all, without a better one before a member stops.
@@ -104,13 +105,13 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         bidirectional: bool = True,
         convolutions: int | None = None,
         channels: int = 64,
-        kernel_size: int = 7,
+        kernel_size: int | None = None,
         pooling: str = "mean_max",
         dropout: float = 0.3,
         recurrent_dropout: float = 0.0,
         augmentation: float = 0.1,
         members: int = 5,
-        batch_size: int = 16,
+        batch_size: int | None = None,
         steps: int | None = None,
         learning_rate: float = 3e-3,
         weight_decay: float = 1e-2,
@@ -140,6 +141,11 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.baselines = baselines
         self.checkpoint_every = checkpoint_every
         self.seed = seed
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = tags.input_tags.allow_nan = True
+        return tags
 
     def fit(
         self,

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.validation import column_or_1d
 
 from noria.errors import DataError, UsageError
 from noria.features.cases import CaseColumns, read_cases
 from noria.features.labelled import LabelledSequences, SequenceScaler, from_arrays
 from noria.modules.classify import ClassifyPlan
-from noria.modules.convolution import front_strides
+from noria.modules.convolution import front_kernel, front_strides
 from noria.modules.pooling import POOLINGS
 from noria.tasks.estimator import (
     check_at_least_one,
@@ -38,7 +39,8 @@ __all__ = [
 ]
 
 _FOLDS = 5
-_FEWEST_STEPS, _EPOCHS = 600, 40
+_FEWEST_STEPS, _EPOCHS = 400, 15
+_BATCHES, _BATCH_SIZES = 32, (16, 64)  # of an epoch; of a batch
 _LONGEST_WINDOW = 256
 
 
@@ -55,7 +57,7 @@ def check_network(estimator: Any) -> None:
     )
     check_training(estimator)
     check_at_least_zero(estimator, "convolutions")
-    if estimator.kernel_size % 2 == 0:
+    if estimator.kernel_size is not None and estimator.kernel_size % 2 == 0:
         raise UsageError(f"kernel_size is {estimator.kernel_size}: it must be odd")
     check_choice("pooling", estimator.pooling, POOLINGS)
     check_shares(estimator, "augmentation")
@@ -74,10 +76,15 @@ def read_sequences(
         if y is not None or groups is not None:
             raise UsageError("y is given, but a file or dataframe brings its own labels")
         return read_cases(X, columns, labelled=labelled)
-    cases = from_arrays(X, y, groups)
-    if labelled and cases.labels is None:
-        raise UsageError("y is missing: arrays bring no labels")
-    return cases
+    if labelled and y is None:
+        raise UsageError(
+            "this estimator requires y to be passed, but the target y is None: arrays bring no"
+            " labels"
+        )
+    y = None if y is None else np.asarray(y)
+    if y is not None and y.ndim == 2 and y.shape[1] == 1:
+        y = column_or_1d(y, warn=True)  # as scikit-learn does
+    return from_arrays(X, y, groups)
 
 
 def scale_sequences(
@@ -123,8 +130,8 @@ def deal_folds(
     for fold in range(members):
         if not (folds == fold).any():
             raise DataError(
-                f"{cases.name}: {len(cases)} cases are too few for {count} folds: each needs one of"
-                " a class that has two"
+                f"{cases.name}: {'one sample is' if len(cases) == 1 else f'{len(cases)} cases are'}"
+                f" too few for {count} folds: each needs one of a class that has two"
             )
     return folds
 
@@ -145,6 +152,7 @@ def network_plan(
         inputs: Channels once scaled.
         outputs: Classes, or 1 for a number.
     """
+    length = int(np.median(cases.lengths))
     return ClassifyPlan.build(
         inputs,
         outputs,
@@ -153,17 +161,18 @@ def network_plan(
         estimator.num_layers,
         estimator.feedback,
         bidirectional=estimator.bidirectional,
-        strides=front_strides(estimator.convolutions, int(np.median(cases.lengths))),
+        strides=front_strides(estimator.convolutions, length),
         channels=estimator.channels,
-        kernel_size=estimator.kernel_size,
+        kernel_size=front_kernel(estimator.kernel_size, length),
         pooling=estimator.pooling,
     )
 
 
 def recipe_settings(estimator: Any, cases: int) -> dict[str, Any]:
-    """The settings with the number of steps that None stands for."""
-    most = max(_FEWEST_STEPS, _EPOCHS * -(-cases // estimator.batch_size))
-    return settings(estimator) | {"steps": estimator.steps or most}
+    """The settings with the size of a batch and the number of steps that None stands for."""
+    size = estimator.batch_size or int(np.clip(cases // _BATCHES, *_BATCH_SIZES))
+    steps = estimator.steps or max(_FEWEST_STEPS, _EPOCHS * -(-cases // size))
+    return settings(estimator) | {"batch_size": size, "steps": steps}
 
 
 def about_cases(cases: LabelledSequences, **more: Any) -> dict[str, Any]:

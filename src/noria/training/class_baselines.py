@@ -1,6 +1,7 @@
-"""What a classifier of series must beat: nearest neighbour, and logistic regression on summaries.
+"""What a classifier of series must beat: nearest neighbour, logistic regression, MiniRocket.
 
-Both are kept as plain arrays, so that a model file can hold them and `evaluate` runs them again.
+All are kept as plain arrays, so that a model file can hold them and `evaluate` runs them again;
+MiniRocket, which another library runs, as the series that it is fitted on.
 """
 
 from __future__ import annotations
@@ -14,11 +15,24 @@ from numpy.typing import NDArray
 
 from noria.features.labelled import flattened
 from noria.training.logistic import fit_logistic, logistic_probabilities
+from noria.training.minirocket import (
+    MINIROCKET_MISSING,
+    MINIROCKET_STEPS,
+    has_minirocket,
+    minirocket_classes,
+)
 from noria.training.sequences import Sequences
 
 __all__ = ["PLAIN", "PlainBaselines", "summaries"]
 
-PLAIN = ("nearest_neighbour", "logistic_regression")
+PLAIN = ("nearest_neighbour", "logistic_regression", "minirocket")
+
+_BY_CASES = ("nearest_neighbour", "minirocket")
+_KEYS = {
+    "nearest_neighbour": "neighbour_labels",
+    "logistic_regression": "coefficients",
+    "minirocket": "minirocket_labels",
+}
 
 
 def summaries(sequences: Sequences) -> NDArray[np.float64]:
@@ -42,9 +56,10 @@ class PlainBaselines:
     Attributes:
         window: K, steps that series are brought to for the neighbours' distance.
         classes: C.
-        arrays: What was fitted: "neighbours" (N, K · I) and their "neighbour_labels" (N,);
-            "centre", "spread", each (F,), "coefficients" (C, F) and "intercepts" (C,). Those of a
-            baseline that was not asked for are missing.
+        arrays: What was fitted: "neighbours" (N, K · I), which MiniRocket is fitted on, too, and
+            their "neighbour_labels" and "minirocket_labels" (N,); "centre", "spread", each (F,),
+            "coefficients" (C, F) and "intercepts" (C,). Those of a baseline that was not asked for
+            are missing.
     """
 
     window: int
@@ -70,36 +85,56 @@ class PlainBaselines:
             classes: C.
         """
         arrays: dict[str, NDArray[Any]] = {}
-        if "nearest_neighbour" in names:
-            arrays["neighbours"] = flattened(sequences, window)
-            arrays["neighbour_labels"] = labels
+        for name in _BY_CASES:
+            if name in names:
+                arrays["neighbours"] = flattened(sequences, window)
+                arrays[_KEYS[name]] = labels
         if "logistic_regression" in names:
             arrays |= _fit_logistic(summaries(sequences), labels, classes)
         return cls(window, classes, arrays)
 
     @property
     def names(self) -> list[str]:
-        """Which were fitted."""
-        keys = zip(PLAIN, ("neighbours", "coefficients"), strict=True)
-        return [name for name, key in keys if key in self.arrays]
+        """Which were fitted and can be asked here."""
+        fitted = [name for name, key in _KEYS.items() if key in self.arrays]
+        return [name for name in fitted if name != "minirocket" or has_minirocket()]
+
+    @property
+    def notes(self) -> list[str]:
+        """Which cannot be asked here, and why."""
+        missing = _KEYS["minirocket"] in self.arrays and not has_minirocket()
+        return [MINIROCKET_MISSING] if missing else []
 
     def refit(self, name: str, sequences: Sequences, labels: NDArray[np.int64]) -> PlainBaselines:
         """One of the baselines, fitted on other sequences."""
         return self.fit([name], sequences, labels, self.window, self.classes)
 
     def probabilities(self, name: str, sequences: Sequences) -> NDArray[np.float64]:
-        """Probability of each class, shape (N, C); those of the neighbour are 0 and 1."""
+        """Probability of each class, shape (N, C); 0 and 1 but for logistic regression."""
         arrays = self.arrays
+        if name == "minirocket":
+            steps = max(self.window, MINIROCKET_STEPS)
+            shape = (-1, self.window, arrays["neighbours"].shape[1] // self.window)
+            known = flattened(list(arrays["neighbours"].reshape(shape)), steps)
+            asked = flattened(sequences, steps)
+            known, asked = (rows.reshape(len(rows), steps, shape[2]) for rows in (known, asked))
+            found = minirocket_classes(known, arrays["minirocket_labels"], asked)
+            return _certain(found, self.classes)
         if name == "nearest_neighbour":
             from sklearn.neighbors import NearestNeighbors
 
             search = NearestNeighbors(n_neighbors=1).fit(arrays["neighbours"])
             nearest = search.kneighbors(flattened(sequences, self.window))[1][:, 0]
-            result: NDArray[np.float64] = np.eye(self.classes)[arrays["neighbour_labels"][nearest]]
-            return result
+            return _certain(arrays["neighbour_labels"][nearest], self.classes)
         x = (summaries(sequences) - arrays["centre"]) / arrays["spread"]
         logits = x @ arrays["coefficients"].T + arrays["intercepts"]
         return logistic_probabilities(logits, multi_label=False)
+
+
+def _certain(labels: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
+    """Probability 1 of the class found, shape (N, C)."""
+    found: NDArray[np.float64] = np.eye(classes)[labels]
+    return found
 
 
 def _fit_logistic(

@@ -32,7 +32,11 @@ class PlainModels(Protocol):
 
     @property
     def names(self) -> list[str]:
-        """Which were fitted."""
+        """Which were fitted and can be asked here."""
+
+    @property
+    def notes(self) -> list[str]:
+        """Which cannot be asked here, and why."""
 
     def refit(self, name: str, sequences: Sequences, labels: NDArray[Any]) -> PlainModels:
         """One of them, fitted on other sequences."""
@@ -72,7 +76,7 @@ class ClassModels:
             started = time.monotonic()
             probabilities = self.plain.probabilities(name, sequences)
             forecasts.append(_plain(name, probabilities, time.monotonic() - started))
-        return compared(forecasts, labels, classes)
+        return compared(forecasts, labels, classes, self.plain.notes)
 
     def compare_out_of_fold(
         self,
@@ -101,7 +105,7 @@ class ClassModels:
             started = time.monotonic()
             said = held_out(folds, members, partial(self._refitted, name, sequences, labels, folds))
             forecasts.append(_plain(name, np.array(said), time.monotonic() - started))
-        return compared(forecasts, labels[held], classes, [CROSS_VALIDATED])
+        return compared(forecasts, labels[held], classes, [CROSS_VALIDATED, *self.plain.notes])
 
     def _refitted(
         self,
@@ -131,4 +135,5 @@ def _timed(
 
 
 def _plain(name: str, probabilities: NDArray[np.float64], seconds: float) -> ClassForecasts:
-    return ClassForecasts(name, probabilities, name == "nearest_neighbour", None, seconds)
+    certain = name in ("nearest_neighbour", "minirocket")
+    return ClassForecasts(name, probabilities, certain, None, seconds)

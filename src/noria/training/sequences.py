@@ -248,12 +248,12 @@ class SequenceObjective:
         return loss, None
 
     def validate(self) -> float:
-        """Log loss of the validation part, without weights or smoothing."""
+        """Log loss of the validation part, without smoothing."""
         sequences, labels = self.validation
         probabilities = class_probabilities(
             self.module, windowed(sequences, self.window), multi_label=labels.ndim == 2
         )
-        return log_loss(probabilities, labels)
+        return log_loss(probabilities, labels, self.class_weights)
 
 
 class NumberObjective(SequenceObjective):
@@ -274,21 +274,26 @@ class NumberObjective(SequenceObjective):
         return float(np.sqrt((errors**2).mean()))
 
 
-def log_loss(probabilities: NDArray[np.float64], labels: NDArray[Any]) -> float:
+def log_loss(
+    probabilities: NDArray[np.float64], labels: NDArray[Any], weights: Any = None
+) -> float:
     """Mean of −log of the probability given to what is true, in nats.
 
     Args:
         probabilities: Of each class, shape (N, C).
         labels: Number of each case's class, shape (N,); or which classes it has, (N, C).
+        weights: How much each class counts, shape (C,); None for all alike.
 
     >>> round(log_loss(np.array([[0.5, 0.5]]), np.array([1])), 3)
     0.693
     """
     if labels.ndim == 2:
         picked = np.where(labels, probabilities, 1 - probabilities)
+        own = None if weights is None else np.broadcast_to(weights, picked.shape)
     else:
         picked = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(picked, 1e-12)).mean())
+        own = None if weights is None else np.asarray(weights)[labels]
+    return float(np.average(-np.log(np.maximum(picked, 1e-12)), weights=own))
 
 
 def class_probabilities(

@@ -52,6 +52,11 @@ class BagOfWords:
         """Which baselines were fitted."""
         return [_NAME] if self.arrays else []
 
+    @property
+    def notes(self) -> list[str]:
+        """Which cannot be asked here, and why: none."""
+        return []
+
     def refit(self, name: str, sequences: Sequences, labels: NDArray[Any]) -> BagOfWords:
         """The same baseline, fitted on other texts."""
         return self.fit(sequences, labels, len(self.arrays["intercepts"]))

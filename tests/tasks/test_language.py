@@ -96,6 +96,11 @@ def test_writes_the_same_for_the_same_seed(fitted: LanguageModel) -> None:
     assert all(len(text) == 80 for text in three)
     greedy = [fitted.generate("eins", temperature=0, seed=seed)[0] for seed in (1, 2)]
     assert greedy[0] == greedy[1]
+    exact, rounded = (
+        fitted.generate("eins", seed=3, length=5000, int8=int8)[0] for int8 in (False, True)
+    )
+    assert exact != rounded
+    assert len(rounded) == 5000
 
 
 def test_a_condition_calls_up_its_kind_of_text() -> None:

@@ -92,7 +92,11 @@ svg.wiring { display: block; margin: .5rem auto; }
   h1 { font-size: 1.4rem; }
   th, td { padding: .35rem .5rem; }
 }
-@media print { .tall { max-height: none; } h2 { break-after: avoid; } figure { break-inside: avoid; } }
+@media print {
+  h2 { break-after: avoid; }
+  figure { break-inside: avoid; }
+  .tall { max-height: none; }
+}
 """
 
 _BEST = ' class="best"'

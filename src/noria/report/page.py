@@ -34,6 +34,7 @@ p.note, figcaption { color: var(--muted); font-size: .9rem; }
 p.verdict { font-size: 1.1rem; font-weight: 600; padding: .7rem .9rem; margin: 1rem 0;
   background: #eef4fb; border-left: 4px solid #1f5fa8; border-radius: 0 6px 6px 0; }
 .scroll { overflow-x: auto; }
+.tall { max-height: 44rem; overflow-y: auto; }
 table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem .7rem; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--rule); }
@@ -49,13 +50,13 @@ td.best::before { content: "★ "; font-size: .75em; vertical-align: .1em; }
 table.confusion td, table.confusion th { text-align: right; }
 table.confusion tbody th { white-space: nowrap; }
 table.confusion td.none { color: #8996a3; }
-table.attention td { min-width: 1.6rem; border: 1px solid var(--soft); }
+table.attention td { min-width: .5rem; height: 1.6rem; padding: 0; border: 1px solid var(--soft); }
 table.attention th { font-weight: 400; white-space: nowrap; border: 0; }
-table.attention thead th { writing-mode: vertical-rl; transform: rotate(180deg); }
+table.attention th { padding: .2rem .3rem; font-size: .8rem; }
+table.attention thead th { writing-mode: vertical-rl; transform: rotate(180deg);
+  padding: .2rem 0; line-height: 1.6; }
 table.transitions { width: 100%; }
-table.transitions td { min-width: .5rem; height: 1.6rem; padding: 0; }
-table.transitions th { padding: .2rem .3rem; font-size: .8rem; }
-table.transitions thead th { padding: .2rem 0; line-height: 1.2; }
+table.transitions thead th { line-height: 1.2; }
 table.transitions td.never { background: #e3e8ee; }
 p.marked { max-width: none; line-height: 1.9; }
 p.marked span { padding: .1rem .15rem; border-radius: 3px; }
@@ -91,7 +92,11 @@ svg.wiring { display: block; margin: .5rem auto; }
   h1 { font-size: 1.4rem; }
   th, td { padding: .35rem .5rem; }
 }
-@media print { h2 { break-after: avoid; } figure { break-inside: avoid; } }
+@media print {
+  h2 { break-after: avoid; }
+  figure { break-inside: avoid; }
+  .tall { max-height: none; }
+}
 """
 
 _BEST = ' class="best"'

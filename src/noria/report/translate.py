@@ -119,8 +119,9 @@ def _add_attention(page: Page, exhibits: list[dict[str, Any]]) -> None:
     page.section(
         "What it looked at",
         paragraph(
-            "Sentences held out: a row for each token that it wrote, a column for each token of the"
-            " source. The darker, the more it looked at it as it wrote."
+            "Sentences held out, each under what it should become: a row for each token that the"
+            " network wrote, a column for each token of the source. The darker, the more it looked"
+            " at it as it wrote."
         ),
         *(
             f"<h3>{escape(str(exhibit['reference']))}</h3>{_map(exhibit)}"
@@ -142,7 +143,7 @@ def _map(exhibit: dict[str, Any]) -> str:
         )
         rows.append(f'<tr><th scope="row">{escape(str(text))}</th>{cells}</tr>')
     return (
-        '<div class="scroll"><table class="attention"><thead><tr><th></th>'
+        '<div class="scroll tall"><table class="attention"><thead><tr><th></th>'
         f"{heading}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 

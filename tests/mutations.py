@@ -330,6 +330,9 @@ class Memory:
     def growth(self) -> int:
         return self._read("VmHWM") - self._before
 
+    def now(self) -> int:
+        return self._read("VmRSS")
+
     def _read(self, field: str) -> int:
         text = Path("/proc/self/status").read_text()
         return int(text.split(f"{field}:")[1].split()[0]) * 1024
@@ -384,7 +387,8 @@ def run(
             memory.reset()
             largest = 0
         if tell and (number + 1) % 20_000 == 0:
-            print(f"{number + 1} cases, {time.monotonic() - begun:.0f} s", flush=True)
+            seconds = time.monotonic() - begun
+            print(f"{number + 1} cases, {seconds:.0f} s, {memory.now() >> 20} MiB", flush=True)
     return found
 
 

@@ -56,6 +56,14 @@ def test_a_letter_of_several_bytes_comes_whole() -> None:
     ids = tokenizer.encode("aü水b").tolist()
     pieces = [writer.write(index, last=False) for index in ids]
     assert pieces == ["a", "", "ü", "", "", "水", "b"]
+
+
+def test_a_letter_comes_whole_after_broken_ones() -> None:
+    tokenizer = Tokenizer.train([TEXT], "byte")
+    writer = _Writer(tokenizer, after_text=True)
+    beginning, *rest = tokenizer.encode("水").tolist()
+    pieces = [writer.write(index, last=False) for index in [beginning] * 4 + rest]
+    assert "".join(pieces) == "\ufffd\ufffd\ufffd水"
     broken = tokenizer.encode("水").tolist()[:2]
     cut = [writer.write(broken[0], last=False), writer.write(broken[1], last=True)]
     assert cut == ["", "\ufffd"]

@@ -20,6 +20,6 @@ def test_a_server_outlives_hostile_messages(model_path: Path, tmp_path: Path, co
         assert resident_mb(server) < before + 30
         assert [line for line in server.log if line["level"] == "error"] == []
     assert found["malformed"] > count // 10
-    assert found["refused-event"] > count // 20
+    assert found["refused-event"] > count // 50
     assert found["answers of the stream beside it"] > 0
     assert warm

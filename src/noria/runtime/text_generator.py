@@ -139,9 +139,12 @@ class _Writer:
             return blank + self._pieces[index]
         self._pending.append(index)
         text = self._tokenizer.decode(self._pending)
-        if last or not text.endswith("\ufffd") or len(self._pending) >= _LONGEST_LETTER:
+        if last or not text.endswith("\ufffd"):
             return self._flush()
-        return ""
+        if len(self._pending) < _LONGEST_LETTER:
+            return ""
+        # the first one has begun no letter; a later one still may
+        return self._tokenizer.decode([self._pending.pop(0)])
 
     def _flush(self) -> str:
         text = self._tokenizer.decode(self._pending) if self._pending else ""

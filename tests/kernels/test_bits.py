@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
@@ -14,6 +11,7 @@ import numpy as np
 import pytest
 
 from noria import kernels
+from tests.instruction_sets import fused_digests, run_on
 from tests.kernels import stacks
 from tests.kernels.reference import CELLS, Problem, kernel_results, problem
 
@@ -137,17 +135,7 @@ def fingerprint() -> str:
 def test_the_same_on_every_instruction_set_with_fused_multiply_add() -> None:
     if kernels.instruction_set() == "baseline":
         pytest.skip("this machine or NORIA_ISA leaves one instruction set only")
-    found = {}
-    for wanted in ("avx2", "avx512"):
-        done = subprocess.run(
-            [sys.executable, "-c", FINGERPRINT],
-            env=os.environ | {"NORIA_ISA": wanted},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        name, digest = done.stdout.split()
-        found[name] = digest
+    found = fused_digests(FINGERPRINT)
     assert "avx2" in found
     assert set(found.values()) == {fingerprint()}
 
@@ -163,5 +151,4 @@ def test_baseline_agrees_closely() -> None:
         "case = stacks.a_stack(ragged=True)\n"
         "assert_close(stacks.kernel_results(case), stacks.reference_results(case), 1e-13)\n"
     )
-    environment = os.environ | {"NORIA_ISA": "baseline"}
-    subprocess.run([sys.executable, "-c", script], env=environment, check=True)
+    run_on("baseline", script)

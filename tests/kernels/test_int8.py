@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +10,7 @@ import pytest
 
 from noria import kernels
 from noria.errors import KernelError
+from tests.instruction_sets import run_on
 from tests.kernels.reference import CELLS, Array, problem
 from tests.kernels.stacks import MIXES, a_stack
 
@@ -135,14 +133,7 @@ def test_an_index_is_a_one_among_zeros() -> None:
 def test_same_bits_on_avx2_and_avx512() -> None:
     mixes = list(MIXES)
     code = f"from tests.kernels.test_int8 import digest; print([digest(m) for m in {mixes!r}])"
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "NORIA_ISA": "avx2"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert run.stdout.strip() == str([digest(mix) for mix in mixes])
+    assert run_on("avx2", code).strip() == str([digest(mix) for mix in mixes])
 
 
 def test_a_row_of_zeros_stays_one() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +28,7 @@ from noria.network import Network
 from noria.runtime import Session, write_model
 from noria.runtime.stepper import NetworkStepper
 from noria.wiring import Wiring
+from tests.instruction_sets import fused_digests, run_on
 from tests.network.reference import (
     assert_close,
     assert_same_bits,
@@ -313,17 +313,7 @@ print(kernels.instruction_set(), digest.hexdigest())
 def test_the_same_on_every_instruction_set_with_fused_multiply_add() -> None:
     if kernels.instruction_set() != "avx512":
         pytest.skip("this machine or NORIA_ISA leaves one instruction set only")
-    found = {}
-    for wanted in ("avx2", "avx512"):
-        done = subprocess.run(
-            [sys.executable, "-c", FINGERPRINT],
-            env=os.environ | {"NORIA_ISA": wanted},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        name, digest = done.stdout.split()
-        found[name] = digest
+    found = fused_digests(FINGERPRINT)
     assert len(found) == 2
     assert len(set(found.values())) == 1
 
@@ -335,5 +325,4 @@ def test_baseline_agrees_closely() -> None:
         "assert kernels.instruction_set() == 'baseline'\n"
         "both(a_network([Threefold(9), SLSTM(7)], 'full'), inputs(3, 5))\n"
     )
-    environment = os.environ | {"NORIA_ISA": "baseline"}
-    subprocess.run([sys.executable, "-c", script], env=environment, check=True)
+    run_on("baseline", script)

@@ -162,10 +162,10 @@ class Session:
         try:
             self._task = _TASKS[model.task](model)
         except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
-            sizes = ShapeError, KernelError, WiringError
-            if isinstance(error, NoriaError) and not isinstance(error, sizes):
+            misfit = isinstance(error, ShapeError | KernelError | WiringError)
+            if isinstance(error, NoriaError) and not misfit:
                 raise
-            reason = error if isinstance(error, sizes) else repr(error)
+            reason = error if misfit else repr(error)
             raise ModelFileError(f"the model file is damaged: {reason}") from error
         self.stepper = self._task.stepper
         self._zeros = _frozen(_flatten(self.stepper.zero_state(1)))

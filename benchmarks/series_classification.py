@@ -12,20 +12,22 @@ import json
 import os
 import platform
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from noria import SequenceClassifier
+from noria.training.class_rivals import CLASS_BASELINES
 
 GOALS = {"JapaneseVowels": 98.65, "ArrowHead": 88.1, "GunPoint": 99.2, "BasicMotions": 100.0}
 
 
-def score(folder: Path, name: str, seed: int) -> dict[str, object]:
+def score(folder: Path, name: str, seed: int, baselines: Sequence[str]) -> dict[str, object]:
     started = time.monotonic()
     train, test = (folder / name / f"{name}_{part}.ts" for part in ("TRAIN", "TEST"))
-    classifier = SequenceClassifier(seed=seed).fit(train, test=test)
+    classifier = SequenceClassifier(seed=seed, baselines=baselines).fit(train, test=test)
     own, *rivals = classifier.comparison_.scores
     return {
         "set": name,
@@ -44,12 +46,13 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sets", nargs="+", choices=GOALS, default=list(GOALS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--baselines", nargs="*", default=CLASS_BASELINES)
     parser.add_argument("--output", type=Path, default=Path("series_classification.json"))
     options = parser.parse_args()
     results = []
     for name in options.sets:
         for seed in options.seeds:
-            result = score(options.folder, name, seed)
+            result = score(options.folder, name, seed, options.baselines)
             results.append(result)
             print(json.dumps(result), flush=True)
     for name in options.sets:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from noria.cli import main
@@ -17,3 +19,13 @@ def result(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> tuple[in
         code = int(end.code or 0)
     out, err = capsys.readouterr()
     return code, out, err
+
+
+def without(settings: Sequence[str], flags: Sequence[str]) -> list[str]:
+    """Settings, each a flag and its value, without those whose flag is given anew."""
+    return [
+        part
+        for flag, value in zip(settings[::2], settings[1::2], strict=True)
+        if flag not in flags
+        for part in (flag, value)
+    ]

@@ -22,7 +22,7 @@ from safetensors.numpy import save_file
 from noria import Forecaster, cli
 from noria.cli import main
 from noria.runtime import ModelFile, read_model
-from tests.commands import result
+from tests.commands import result, without
 from tests.tasks.series import SEASON, hourly
 
 FAST = [
@@ -33,13 +33,7 @@ FAST = [
 
 def fit(data: str, *flags: str) -> list[str]:
     """A fit that takes no time; flags given replace those of `FAST`."""
-    settled = [
-        part
-        for flag, value in zip(FAST[::2], FAST[1::2], strict=True)
-        if flag not in flags
-        for part in (flag, value)
-    ]
-    return ["fit", "forecast", data, *settled, *flags]
+    return ["fit", "forecast", data, *without(FAST, flags), *flags]
 
 
 @pytest.fixture(scope="module")

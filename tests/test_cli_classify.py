@@ -14,7 +14,7 @@ from noria import SequenceClassifier, TextClassifier
 from noria.cli import main
 from noria.cli.fit_classify import classify
 from noria.runtime import read_model
-from tests.commands import result
+from tests.commands import result, without
 from tests.tasks.bumps import bumps, long_table, ts_text
 
 FAST = [
@@ -25,13 +25,7 @@ FAST = [
 
 def fit(data: str, *flags: str) -> list[str]:
     """A fit that takes no time; flags given replace those of `FAST`."""
-    settled = [
-        part
-        for flag, value in zip(FAST[::2], FAST[1::2], strict=True)
-        if flag not in flags
-        for part in (flag, value)
-    ]
-    return ["fit", "classify", data, *settled, *flags]
+    return ["fit", "classify", data, *without(FAST, flags), *flags]
 
 
 @pytest.fixture(scope="module")

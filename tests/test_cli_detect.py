@@ -16,7 +16,7 @@ import pytest
 from noria import AnomalyDetector
 from noria.cli import main
 from noria.cli.fit_detect import detect
-from tests.commands import result
+from tests.commands import result, without
 from tests.tasks.readings import readings, values
 
 FAST = [
@@ -27,13 +27,7 @@ FAST = [
 
 def fit(data: str, *flags: str) -> list[str]:
     """A fit that takes no time; flags given replace those of `FAST`."""
-    settled = [
-        part
-        for flag, value in zip(FAST[::2], FAST[1::2], strict=True)
-        if flag not in flags
-        for part in (flag, value)
-    ]
-    return ["fit", "detect", data, *settled, *flags]
+    return ["fit", "detect", data, *without(FAST, flags), *flags]
 
 
 @pytest.fixture(scope="module")

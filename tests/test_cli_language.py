@@ -13,7 +13,7 @@ from noria import LanguageModel
 from noria.cli import main
 from noria.cli.fit_language import language
 from noria.runtime import read_model
-from tests.commands import result
+from tests.commands import result, without
 from tests.tasks.words import cards, story
 
 FAST = [
@@ -24,13 +24,7 @@ FAST = [
 
 def fit(data: str, *flags: str) -> list[str]:
     """A fit that takes no time; flags given replace those of `FAST`."""
-    settled = [
-        part
-        for flag, value in zip(FAST[::2], FAST[1::2], strict=True)
-        if flag not in flags
-        for part in (flag, value)
-    ]
-    return ["fit", "language", data, *settled, *flags]
+    return ["fit", "language", data, *without(FAST, flags), *flags]
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 from noria import Translator
 from noria.cli import main
 from noria.cli.fit_translate import translate
-from tests.commands import result
+from tests.commands import result, without
 from tests.tasks.words import pairs
 
 FAST = [
@@ -24,13 +24,7 @@ FAST = [
 
 def fit(*data_and_flags: str) -> list[str]:
     """A fit that takes no time; flags given replace those of `FAST`."""
-    settled = [
-        part
-        for flag, value in zip(FAST[::2], FAST[1::2], strict=True)
-        if flag not in data_and_flags
-        for part in (flag, value)
-    ]
-    return ["fit", "translate", *data_and_flags, *settled]
+    return ["fit", "translate", *data_and_flags, *without(FAST, data_and_flags)]
 
 
 @pytest.fixture(scope="module")

@@ -42,10 +42,9 @@ QUICK = {
 }
 LONG = {
     "cell": "gru",
-    "hidden_size": 512,
-    "dropout": 0.4,
-    "weight_dropout": 0.3,
-    "batch_size": 32,
+    "hidden_size": 384,
+    "dropout": 0.2,
+    "batch_size": 16,
     "learning_rate": 4e-3,
     "validation_size": 0.02,
     "patience": 20,

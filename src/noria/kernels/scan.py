@@ -334,4 +334,5 @@ def check_lengths(lengths: ArrayLike, batch: int, time: int) -> NDArray[np.int64
         raise KernelError(f"lengths is {found.dtype}, expected integers")
     if batch and (found.min() < 0 or found.max() > time):
         raise ShapeError(f"lengths holds {found.min()}..{found.max()}, expected 0..T={time}")
-    return np.ascontiguousarray(found, dtype=np.int64)
+    # a copy: what the way back needs must not change with the caller's array
+    return np.array(found, dtype=np.int64)

@@ -112,6 +112,8 @@ class Stepper:
                 f"the stack has {last.hidden_size} outputs and {outcomes} inputs: to write, it must"
                 " read what it foretells"
             )
+        if written < 0:
+            raise ShapeError(f"written is {written}, expected 0 or more")
         if recent is None:
             recent, how = np.full((self.batch_size, 1), -1), how._replace(repetition_penalty=1.0)
         if barred is None:

@@ -307,7 +307,8 @@ class Network(nn.Module):
             x = x if mask is None else x * mask[:, None]
             weights = self.layers[index]
             assert isinstance(weights, LayerWeights)
-            if layer.cell == "linear" and not weights.edges and not layer.normalised:
+            one_way = weights.reverse is None
+            if layer.cell == "linear" and not weights.edges and not layer.normalised and one_way:
                 x = _until(linear(x, weights.weight_ih, weights.bias_ih, self.backend), lengths)
                 new_state.append((_last(x, lengths, state[index][0]),))
                 continue

@@ -172,6 +172,7 @@ def test_what_cannot_be_written() -> None:
         ({"uniforms": np.zeros((1, 3))}, ShapeError, r"uniforms has shape \(1, 3\)"),
         ({"barred": np.zeros(6, "float32")}, ShapeError, r"barred has shape \(6,\)"),
         ({"recent": np.full((2, 0), -1)}, ShapeError, r"recent has shape \(2, 0\)"),
+        ({"written": -1}, ShapeError, "written is -1, expected 0 or more"),
         ({"logits": np.full((2, 7), np.nan, "float32")}, KernelError, "not all numbers"),
     ]:
         with pytest.raises(error, match=message):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from noria.cells import LSTM, RNN
+from noria.cells import LSTM, RNN, Linear
 from noria.network import Network
 from tests.network.reference import (
     CELLS,
@@ -145,6 +145,15 @@ def test_none_in_both_directions_ends_where_each_direction_ends() -> None:
     assert torch.equal(backward[2], start[1][1][2])
     y, end = net(x)
     torch.testing.assert_close(end[1], (y[:, -1, :2], y[:, 0, 2:]))
+
+
+@pytest.mark.parametrize("backend", ["native", "oracle"])
+def test_a_linear_layer_without_feedback_runs_both_ways(backend: str) -> None:
+    net = Network(3, [Linear(4)], "none", bidirectional=True, backend=backend)
+    y, state = net(torch.randn(2, 5, 3))
+    assert y.shape == (2, 5, net.wiring.output_size)
+    forward, backward = state[0]
+    torch.testing.assert_close((forward, backward), (y[:, -1, :4], y[:, 0, 4:]))
 
 
 @pytest.mark.parametrize("feedback", FEEDBACKS)

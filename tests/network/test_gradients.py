@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from noria.cells import make_cell
 from noria.network import Network
 from tests.network.reference import CELLS, FEEDBACKS, LAYERED, flat, inputs, network, some_state
 
@@ -62,23 +61,14 @@ def test_lengths_may_change_before_the_backward_pass() -> None:
     net = network(backend="native", output_size=None)
     x = inputs()
     gradients = []
-    for later in (None, 10**6):
+    for later in (2, 1):
         lengths = torch.full((len(x),), 2)
         y, _ = net(x, lengths=lengths)
-        if later is not None:
-            lengths.fill_(later)
+        lengths.fill_(later)
         net.zero_grad()
         y.sum().backward()
         gradients.append(net.layers[0].weight_ih.grad.clone())
     assert torch.equal(*gradients)
-
-
-@pytest.mark.parametrize("backend", ["native", "oracle"])
-def test_a_linear_layer_without_feedback_runs_both_ways(backend: Any) -> None:
-    net = Network(3, [make_cell("linear", 4)], "none", bidirectional=True, backend=backend)
-    y, state = net(torch.randn(2, 5, 3))
-    assert y.shape == (2, 5, net.wiring.output_size)
-    assert [len(part) for part in state] == [2]
 
 
 @pytest.mark.parametrize("what", ["output", "weight", "input"])

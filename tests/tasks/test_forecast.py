@@ -625,3 +625,13 @@ def test_the_real_air_of_beijing(shared_data: Path) -> None:
 def test_data_of_a_coarser_step_is_refused(fitted: Forecaster) -> None:
     with pytest.raises(DataError, match="a value every 24 steps of 1h and none between"):
         fitted.predict(hourly(24 * 9).gather_every(24))
+
+
+@pytest.mark.parametrize(("first", "last", "part"), [(102, 114, "validation"), (1, 102, "train")])
+def test_a_part_without_a_value_is_refused(first: int, last: int, part: str) -> None:
+    """The last 6 steps are for the comparison, 12 before them for validation."""
+    gap = pl.int_range(pl.len()).is_between(first, last, closed="left")
+    data = hourly(120).with_columns(y=pl.when(~gap).then(pl.col("y")))
+    with pytest.raises(DataError, match=f"'y'.* {part}.*validation_windows"):
+        small(steps=1).fit(data)
+    small(steps=1).fit(pl.concat([data, hourly(120, "b")]))

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from noria.cells import RNN
+from noria.errors import DataError
 from noria.features.panel import Panel
 from noria.features.running import Window
 from noria.features.series import SeriesTable
@@ -272,8 +273,11 @@ def train_forecaster(
         run: Checkpoints, logs, progress.
         title: For the progress bar and the checkpoints.
         start: Whose weights to begin with; None for fresh ones.
+
+    Raises:
+        DataError: if there is nothing to learn from or nothing to validate by.
     """
-    validation = split.validation_origins(panel.horizon)
+    validation = _validation(panel, split)
     if start is not None:
         run = dataclasses.replace(run, trained_on=f"{run.trained_on} after {start.sha256()}")
     modules, histories = [], []
@@ -308,3 +312,24 @@ def train_forecaster(
     seconds = sum(history.seconds for history in histories)
     history = dataclasses.replace(histories[0], seconds=seconds)
     return TrainedForecaster(tuple(modules), factors, recipe.window, history)
+
+
+def _validation(panel: Panel, split: Split) -> Origins:
+    """The validation's forecasts after which something was observed."""
+    ends = split.train_ends.tolist()
+    table = panel.table
+    if not any(np.isfinite(s.y[1:end]).any() for s, end in zip(table.series, ends, strict=True)):
+        raise DataError(
+            f"no series has two values of {table.columns.target!r} in its part for training, all"
+            f" but the last {split.validation_windows + split.test_windows} horizons of"
+            f" {panel.horizon}: fill the gap, or lower validation_windows and test_windows"
+        )
+    origins = split.validation_origins(panel.horizon)
+    kept = np.isfinite(panel.actual(origins.series, origins.t)).any(axis=1)
+    if not kept.any():
+        raise DataError(
+            f"{table.columns.target!r} has no value in the part for validation,"
+            f" {split.validation_windows} horizons of {panel.horizon} steps: fill the gap or raise"
+            " validation_windows"
+        )
+    return origins[kept]

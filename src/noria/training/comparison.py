@@ -48,7 +48,8 @@ class Score:
         mae: Mean absolute error, in the series' units.
         mase: Mean absolute scaled error, mean over windows; NaN where no window has a scale.
         smape: Symmetric mean absolute percentage error, in %.
-        crps: Continuous ranked probability score from the quantiles, in the series' units.
+        crps: Continuous ranked probability score of the distribution that is linear between the
+            quantiles, in the series' units; see `noria.training.metrics.crps_from_quantiles`.
         coverage: Share of what came inside the interval, 0 to 1, by the interval's level; NaN
             where nothing came.
         parameters: Number of fitted weights, or None.

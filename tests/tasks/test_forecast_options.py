@@ -239,3 +239,41 @@ def test_the_feed_forward_rival_sees_the_whole_window() -> None:
     assert forecaster.fnn_.window.segment == forecaster.fnn_.window.length == 16
     size = forecaster.network_.parameter_count
     assert forecaster.fnn_.parameter_count == pytest.approx(size, rel=0.15)
+
+
+def test_intervals_are_calibrated_on_what_training_was_not_stopped_by(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from noria.training import forecasting
+
+    stopped: list[Any] = []
+    calibrated: list[Any] = []
+    objective, factors = forecasting.WindowObjective, forecasting.calibration_factors
+
+    def watched(module: Any, panel: Any, ends: Any, validation: Any, **more: Any) -> Any:
+        stopped.append(panel.forks(validation.series, validation.t, validation.ends).target)
+        return objective(module, panel, ends, validation, **more)
+
+    def watching(target: Any, *rest: Any) -> Any:
+        calibrated.append(target)
+        return factors(target, *rest)
+
+    monkeypatch.setattr(forecasting, "WindowObjective", watched)
+    monkeypatch.setattr(forecasting, "calibration_factors", watching)
+    small(steps=1, validation_windows=8, baselines=(), test_windows=0).fit(hourly(120))
+    assert len(stopped[0]) == len(calibrated[0]) == 19  # of 4 windows of 6 steps
+    assert not (stopped[0][-1] == calibrated[0][0]).any()
+
+
+def test_the_season_of_step_numbers_is_found_in_the_part_for_training() -> None:
+    data = repeating(12)
+    assert small(seasons=None, steps=1, **ALONE).fit(data).seasons_ == (9,)
+    assert small(seasons=(4,), steps=1, **ALONE).fit(data).seasons_ == (4,)
+    assert small(seasons=(), steps=1, **ALONE).fit(data).seasons_ == ()
+    # the last 2 windows of 6 steps are for validation
+    late = data.with_columns(y=pl.when(pl.int_range(pl.len()) < 96).then(0.0).otherwise("y"))
+    noise = pl.Series(np.random.default_rng(3).normal(size=108))
+    late = late.with_columns(y=pl.col("y") + 0.01 * noise)
+    assert small(seasons=None, steps=1, **ALONE).fit(late).seasons_ == ()
+    dates = data.with_columns(ds=pl.datetime(2024, 1, 1) + pl.duration(hours=pl.col("ds")))
+    assert small(seasons=None, steps=1, **ALONE).fit(dates).seasons_ == (24,)

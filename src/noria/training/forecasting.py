@@ -263,7 +263,7 @@ def train_forecaster(
     title: str,
     start: TrainedForecaster | None = None,
 ) -> TrainedForecaster:
-    """Train, then calibrate on the validation part.
+    """Train, stopped by the first half of the validation part, and calibrate on the second.
 
     Args:
         wiring: The network's wiring, without output layer.
@@ -277,7 +277,7 @@ def train_forecaster(
     Raises:
         DataError: if there is nothing to learn from or nothing to validate by.
     """
-    validation = _validation(panel, split)
+    validation, calibration = split.halves(_validation(panel, split), panel.horizon)
     if start is not None:
         run = dataclasses.replace(run, trained_on=f"{run.trained_on} after {start.sha256()}")
     modules, histories = [], []
@@ -304,11 +304,11 @@ def train_forecaster(
         )
         modules.append(trained.module)
         histories.append(trained.history)
-    scaled = _mean_quantiles(modules, panel, validation, recipe.window)
-    forks = panel.forks(validation.series, validation.t, validation.ends)
     factors = np.ones((panel.horizon, len(recipe.levels)))
     if not modules[0].head.distribution.counts:
-        factors = calibration_factors(forks.target, scaled, recipe.levels)
+        scaled = _mean_quantiles(modules, panel, calibration, recipe.window)
+        target = panel.forks(calibration.series, calibration.t, calibration.ends).target
+        factors = calibration_factors(target, scaled, recipe.levels)
     seconds = sum(history.seconds for history in histories)
     history = dataclasses.replace(histories[0], seconds=seconds)
     return TrainedForecaster(tuple(modules), factors, recipe.window, history)
@@ -325,7 +325,7 @@ def _validation(panel: Panel, split: Split) -> Origins:
             f" {panel.horizon}: fill the gap, or lower validation_windows and test_windows"
         )
     origins = split.validation_origins(panel.horizon)
-    kept = np.isfinite(panel.actual(origins.series, origins.t)).any(axis=1)
+    kept: NDArray[np.bool_] = np.isfinite(panel.actual(origins.series, origins.t)).any(axis=1)
     if not kept.any():
         raise DataError(
             f"{table.columns.target!r} has no value in the part for validation,"

@@ -16,6 +16,9 @@ __all__ = ["Split", "split_series"]
 
 _MOST_WINDOWS = 10
 
+_LEAST_OF_A_HALF = 4
+"""Windows, of all series together, to stop training by; with fewer the validation stays whole."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Split:
@@ -41,6 +44,25 @@ class Split:
         """Eight forecasts a horizon: they overlap, for a finer calibration."""
         stride = max(1, horizon // 8)
         return Origins.rolling(self.train_ends, self.validation_ends, horizon, stride)
+
+    def halves(self, origins: Origins, horizon: int) -> tuple[Origins, Origins]:
+        """Those of the validation to stop training by, and later ones to calibrate by.
+
+        What the training was stopped by looks better than what is to come, and intervals
+        calibrated on it would be too narrow. So no target is in both, unless there are too few of
+        them: then each is the whole.
+
+        Args:
+            origins: Of `validation_origins`, or some of them.
+            horizon: K.
+        """
+        windows = self.validation_windows // 2
+        middles = (self.train_ends + windows * horizon)[origins.series]
+        early = origins[origins.t + horizon < middles]
+        late = origins[origins.t + 1 >= middles]
+        if windows * len(np.unique(early.series)) < _LEAST_OF_A_HALF or not len(late):
+            return origins, origins
+        return early, late
 
     def test_origins(self, horizon: int) -> Origins:
         """Forecasts end to end, none overlapping."""

@@ -138,6 +138,8 @@ class TrainedForecaster:
             if spread is not None:
                 apart = quantiles - median
                 quantiles = median + np.sign(apart) * np.hypot(apart, spread)
+                if self.modules[0].head.distribution.counts:
+                    quantiles = np.maximum(np.rint(quantiles), 0)
             spread = np.abs(quantiles - median)[:, -1:]
             blocks.append(quantiles)
             table = table.with_values(median[..., 0])

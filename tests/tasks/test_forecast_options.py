@@ -118,6 +118,14 @@ def test_counts() -> None:
     assert 0.78 < network.coverage[80] < 0.99
 
 
+def test_counts_stay_counts_beyond_the_horizon() -> None:
+    data = counts(240)
+    forecaster = small(distribution="negative_binomial", steps=30, **ALONE).fit(data)
+    ends = forecaster.predict(data, horizon=20).select(pl.col("^(forecast|lo|hi).*$")).to_numpy()
+    assert (ends == np.rint(ends)).all()
+    assert (ends >= 0).all()
+
+
 def test_only_counts_are_counts() -> None:
     with pytest.raises(DataError, match=r"series 'a': y has the value 3[0-9.]*; negative_b"):
         small(distribution="negative_binomial").fit(hourly(120))

@@ -23,6 +23,7 @@ from noria.errors import DataError, UsageError
 from noria.features.frames import frame_like
 from noria.features.panel import CovariateScaler, Panel, calendar_cycles
 from noria.features.running import Window
+from noria.features.season import find_season
 from noria.features.series import Columns, SeriesTable, season_lengths
 from noria.features.table import read_table
 from noria.feedback import Feedback
@@ -67,7 +68,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         num_layers: Layers.
         feedback: Which neurons feed which; see `noria.wiring.Wiring.build`.
         levels: Levels of the intervals, in %.
-        seasons: Season lengths in steps; None takes those natural to the data's frequency.
+        seasons: Season lengths in steps; None takes those natural to the data's frequency or,
+            where it has none, as step numbers have not, one that is found by the autocorrelation
+            of the part for training.
         context_length: Steps of a training stretch; None takes twice the longest season. With
             segments, steps of the window; None takes four times the longest season.
         segment_length: Steps that the network takes at once. It then starts afresh at every
@@ -320,8 +323,15 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     def _find_seasons(self, table: SeriesTable) -> tuple[int, ...]:
         if self.seasons is not None:
             return tuple(sorted({int(season) for season in self.seasons}))
-        longest = max(len(series.y) for series in table.series)
-        return tuple(season for season in season_lengths(table.freq) if 3 * season <= longest)
+        natural = season_lengths(table.freq)
+        if natural:
+            longest = max(len(series.y) for series in table.series)
+            return tuple(season for season in natural if 3 * season <= longest)
+        ends = split_series(
+            table, self.horizon, (), self.validation_windows, self.test_windows
+        ).train_ends.tolist()
+        found = find_season([s.y[:end] for s, end in zip(table.series, ends, strict=True)])
+        return () if found is None or found + self.horizon > max(ends) else (found,)
 
     def predict(
         self, data: Any, *, horizon: int | None = None, levels: Sequence[int] | None = None

@@ -583,7 +583,7 @@ def test_it_learns_what_a_season_before_does_not_tell() -> None:
     assert network.mase < 0.85 * before.mase
     assert network.crps < 0.85 * before.crps
     assert network.coverage[80] == pytest.approx(0.8, abs=0.1)
-    assert "Memory pays here" in trained.comparison_.verdict()
+    assert "network has the lowest MASE" in trained.comparison_.verdict()
     history = trained.history_
     assert min(history.validation) < 0.9 * history.validation[0]
 
@@ -603,6 +603,8 @@ def test_it_remembers_what_no_window_of_the_series_shows() -> None:
     network, fnn = comparison.scores
     assert network.mase < 0.6 * fnn.mase
     assert "Memory pays here" in comparison.verdict()
+    plain = small(**settings | {"steps": 1, "feedback": "none"}).fit(data).comparison_
+    assert "Memory" not in plain.verdict()
 
 
 def test_the_real_air_of_beijing(shared_data: Path) -> None:

@@ -83,12 +83,35 @@ def test_baselines_have_the_quantiles_of_the_grid() -> None:
             [a_score("network", 3, 0.8), a_score("fnn", 3.5), a_score("auto_ets", 4, 0.7)],
             "Memory pays here: network has the lowest MAE, 3.",
         ),
+        (
+            [a_score("network", 3, 0.8), a_score("auto_ets", 4, 0.9)],
+            (
+                "network has the lowest MASE, 0.8. Whether memory pays, only a feed-forward network"
+                " beside it would tell."
+            ),
+        ),
         ([a_score("network", 3, 0.8)], "network: MASE 0.8; nothing to compare it with."),
         ([a_score("network", 3)], "network: MAE 3; nothing to compare it with."),
     ],
 )
 def test_verdicts(scores: list[Score], verdict: str) -> None:
     assert compared(*scores).verdict() == verdict
+
+
+def test_of_a_network_without_memory_nothing_is_said_of_memory() -> None:
+    for rival, verdict in [
+        (
+            0.9,
+            "network has the lowest MASE, 0.8. It has no memory, so that says nothing of memory.",
+        ),
+        (0.7, "fnn did no worse than network (MASE 0.7 against 0.8), which has no memory."),
+    ]:
+        scores = [a_score("network", 3, 0.8), a_score("fnn", 3, rival)]
+        comparison = replace(compared(*scores), remembers=False)
+        assert Comparison.from_dict(comparison.to_dict()).verdict() == verdict
+    old = compared(*scores).to_dict()
+    del old["remembers"]
+    assert Comparison.from_dict(old).remembers
 
 
 def test_every_model_that_did_no_worse_is_named() -> None:

@@ -565,13 +565,14 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     def _compare(self, panel: Panel, origins: Origins) -> Comparison:
         """The network and its rivals on the same windows."""
         trained = {"network": self.network_, "fnn": self.fnn_}
-        return compare(
+        found = compare(
             panel,
             origins,
             {name: part for name, part in trained.items() if part is not None},
             self.baselines,
             self.levels_,
         )
+        return dataclasses.replace(found, remembers=bool(self.network_.wiring.edges))
 
     def _frame(
         self,

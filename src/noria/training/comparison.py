@@ -82,6 +82,7 @@ class Comparison:
         series: Number of series they are from.
         horizon: K.
         notes: What a reader must know of how a line came about.
+        remembers: Whether the one in question carries anything from step to step.
     """
 
     scores: tuple[Score, ...]
@@ -89,12 +90,13 @@ class Comparison:
     series: int
     horizon: int
     notes: tuple[str, ...] = ()
+    remembers: bool = True
 
     def verdict(self) -> str:
         """In one sentence, whether memory pays on this data, by MASE or else MAE."""
         name = "mase" if all(np.isfinite(s.mase) for s in self.scores) else "mae"
         values = {score.model: getattr(score, name) for score in self.scores}
-        return verdict(name.upper(), values, lower_is_better=True)
+        return verdict(name.upper(), values, lower_is_better=True, remembers=self.remembers)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values; a figure that is no number becomes null."""

@@ -327,8 +327,9 @@ def _validation(panel: Panel, split: Split) -> Origins:
             f" {panel.horizon}: fill the gap, or lower validation_windows and test_windows"
         )
     origins = split.validation_origins(panel.horizon)
-    kept: NDArray[np.bool_] = np.isfinite(panel.actual(origins.series, origins.t)).any(axis=1)
-    if not kept.any():
+    observed = np.isfinite(panel.actual(origins.series, origins.t))
+    kept = np.flatnonzero(observed.any(axis=1))
+    if not len(kept):
         raise DataError(
             f"{table.columns.target!r} has no value in the part for validation,"
             f" {split.validation_windows} horizons of {panel.horizon} steps: fill the gap or raise"

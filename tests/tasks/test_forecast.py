@@ -627,6 +627,20 @@ def test_the_real_air_of_beijing(shared_data: Path) -> None:
 def test_data_of_a_coarser_step_is_refused(fitted: Forecaster) -> None:
     with pytest.raises(DataError, match="a value every 24 steps of 1h and none between"):
         fitted.predict(hourly(24 * 9).gather_every(24))
+    daily = hourly(120).with_columns(y=pl.when(pl.int_range(pl.len()) % 24 == 0).then("y"))
+    with pytest.raises(DataError, match="a value every 24 steps of 1h and none between; resample"):
+        small(steps=1).fit(daily)
+
+
+def test_series_of_unequal_steps_are_refused(fitted: Forecaster) -> None:
+    mixed = pl.concat([hourly(120), hourly(24 * 9, "slow").gather_every(24)])
+    message = "series 'slow' has a value every 24 steps of 1h and none between; the series of one"
+    for act in (lambda: small().fit(mixed), lambda: fitted.predict(mixed)):
+        with pytest.raises(DataError, match=message):
+            act()
+    # a few values that happen to lie so
+    sparse = pl.concat([hourly(120), hourly(24 * 3, "sparse").gather_every(24)])
+    assert fitted.predict(sparse)["unique_id"].to_list()[-1] == "sparse"
 
 
 @pytest.mark.parametrize(("first", "last", "part"), [(102, 114, "validation"), (1, 102, "train")])

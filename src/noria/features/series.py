@@ -38,6 +38,7 @@ _MICROSECONDS = {
 }
 _MONTHS = {"mo": 1, "q": 3, "y": 12}
 _LONGEST_SEASON = 10_000
+_ENOUGH_GAPS = 5
 
 
 @dataclass(frozen=True)
@@ -328,15 +329,27 @@ class SeriesTable:
         pairs = zip(self.series, values, strict=True)
         return replace(self, series=tuple(extend(series, more) for series, more in pairs))
 
-    def common_stride(self) -> int:
-        """How many steps lie between observed targets, at the least and everywhere.
+    def require_every_step(self) -> None:
+        """Check that the grid is in use: that of no series only every n-th step is ever observed.
 
-        Returns:
-            1 for a grid that is in use; n where only every n-th step is ever observed; 0 where
-            no series has two values.
+        A few values that happen to lie so are no sign of it, unless there is nothing else.
+
+        Raises:
+            DataError: naming the first series of another step.
         """
         gaps = [np.diff(np.flatnonzero(np.isfinite(series.y))) for series in self.series]
-        return int(np.gcd.reduce(np.concatenate(gaps)))
+        strides = [int(np.gcd.reduce(own)) for own in gaps]
+        common = int(np.gcd.reduce(np.array(strides)))
+        if common > 1:
+            advice = f"resample it to {self.freq}, or fit a model of its step, without rows between"
+        else:
+            advice = "the series of one model have one step: leave it out, or resample it"
+        for series, stride, own in zip(self.series, strides, gaps, strict=True):
+            if stride > 1 and (common > 1 or len(own) >= _ENOUGH_GAPS):
+                raise DataError(
+                    f"series {series.id!r} has a value every {stride} steps of {self.freq} and none"
+                    f" between; {advice}"
+                )
 
     def require_future(self, steps: int) -> None:
         """Check that what is known in advance reaches so many steps past each series' end.

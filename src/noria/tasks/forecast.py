@@ -254,6 +254,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         for name in (table.columns.id, table.columns.time):
             if name in _RESULTS:
                 raise UsageError(f"column {name!r} has the name of a result; rename it")
+        table.require_every_step()
         if self.distribution == "negative_binomial":
             require_counts(table)
         if not again:
@@ -536,12 +537,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     def _read(self, data: Any) -> SeriesTable:
         table = read_table(data, self.columns_, freq=self.freq_, categories=self.categories_)
         table = table.from_first_observed()
-        stride = table.common_stride()
-        if stride > 1:
-            raise DataError(
-                f"the data has a value every {stride} steps of {self.freq_} and none between;"
-                f" the model was trained on a value every {self.freq_}: give it such data"
-            )
+        table.require_every_step()
         return table
 
     def _panel(self, table: SeriesTable) -> Panel:

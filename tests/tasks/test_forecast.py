@@ -432,8 +432,11 @@ def test_evaluate_is_the_comparison_on_other_data(fitted: Forecaster) -> None:
     assert isinstance(comparison, Comparison)
     assert [score.model for score in comparison.scores] == ["network", "seasonal_naive"]
     assert (comparison.windows, comparison.series) == (4, 2)
-    with pytest.raises(DataError, match="series 'y' has 50 time steps; 9 windows of 6 need at"):
-        fitted.evaluate(data, windows=9)
+    assert comparison.notes == ()
+    assert comparison.held_out
+    message = "series 'x' has 60 time steps and is the longest; 10 windows of 6 need at least 62"
+    with pytest.raises(DataError, match=message):
+        fitted.evaluate(data, windows=10)
     with pytest.raises(UsageError, match="windows is 0"):
         fitted.evaluate(data, windows=0)
 
@@ -622,6 +625,40 @@ def test_the_real_air_of_beijing(shared_data: Path) -> None:
     forecast = forecaster.predict(path)
     assert forecast["ds"].to_list()[0].isoformat() == "2015-01-01T00:00:00"
     assert forecast["forecast"].is_between(-100, 900).all()
+
+
+def test_a_series_too_short_to_evaluate_is_left_out(fitted: Forecaster) -> None:
+    long = [hourly(60, name, seed=8) for name in ("x", "z")]
+    found = fitted.evaluate(pl.concat([*long, hourly(50, "y")]), windows=9)
+    alone = fitted.evaluate(pl.concat(long), windows=9)
+    assert (found.windows, found.series) == (18, 2)
+    assert found.scores[0].metrics() == alone.scores[0].metrics()
+    left_out = "left out: series 'y', with less than the 56 time steps that 9 windows of 6 need"
+    assert found.notes == (left_out,)
+    with_more = fitted.evaluate(pl.concat([*long, hourly(50, "y"), hourly(9, "w")]), windows=9)
+    assert with_more.notes[0].startswith("left out: series 'w' and 1 more series, with less")
+
+
+def test_what_was_trained_on_is_not_called_held_out(tmp_path: Path) -> None:
+    data = hourly(120)
+    forecaster = small(steps=1).fit(data)
+    assert forecaster.comparison_.held_out
+    forecaster.save(tmp_path / "m.noria")
+    loaded = Forecaster.load(tmp_path / "m.noria")
+    assert loaded.evaluate(data, windows=1).held_out  # the last 6 steps, as in the fit
+    three = loaded.evaluate(data, windows=3)
+    assert not three.held_out
+    assert three.notes[0].startswith("2 of 3 windows lie at times that the network was trained on")
+    assert loaded.evaluate(hourly(120, "b"), windows=3).held_out
+    assert loaded.evaluate(hourly(126), windows=3).held_out is False
+    assert loaded.evaluate(hourly(132), windows=3).held_out is True
+    # trained on, it has seen what it was compared on before
+    assert loaded.refit(hourly(150)).comparison_.held_out
+    older = loaded.refit(data).comparison_
+    assert not older.held_out
+    assert older.notes[0].startswith("1 of 1 windows lie at times")
+    loaded.trained_until_ = None
+    assert not loaded.evaluate(hourly(150)).held_out
 
 
 def test_data_of_a_coarser_step_is_refused(fitted: Forecaster) -> None:

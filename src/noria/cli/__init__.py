@@ -210,7 +210,7 @@ def info(model: Path, /, *, json: Json = False) -> None:
     from noria.runtime import read_model
 
     file = read_model(model)
-    long = ("exhibits", "tokenizer", "encoder")
+    long = ("exhibits", "tokenizer", "encoder", "trained_until")
     document = {key: value for key, value in file.document.items() if key not in long}
     if json:
         print(jsonlib.dumps({"sha256": file.sha256, **document}))

@@ -280,6 +280,19 @@ class SeriesTable:
         times = Frequency.parse(self.freq).at(start.astype(np.int64), positions, self.month_end)
         return times.astype(start.dtype)
 
+    def times(self, series: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Give the time of a step of each of some series.
+
+        Args:
+            series: Their numbers in the table, shape (R,).
+            positions: Of each one's step; 0 is its start, shape (R,).
+
+        Returns:
+            Microseconds since 1970, or step numbers, shape (R,).
+        """
+        starts = np.array([np.asarray(own.start).astype(np.int64) for own in self.series])
+        return Frequency.parse(self.freq).at(starts[series], positions, self.month_end)
+
     def from_first_observed(self) -> SeriesTable:
         """The table without the steps before each series' first observed target."""
 

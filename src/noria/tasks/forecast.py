@@ -291,6 +291,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         }
         given = self._settings()
         old, old_fnn = (self.network_, self.fnn_) if again else (None, None)
+        before = self.trained_until_ if again else None
         if again:
             given["learning_rate"] *= _REFIT_RATE
         recipe = recipe_of(given, self.levels_)
@@ -312,8 +313,18 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             )
         self.comparison_, self.exhibits_ = None, []
         origins = split.test_origins(self.horizon)
+        ids = [series.id for series in table.series]
+        ends = table.times(np.arange(len(ids)), split.validation_ends - 1)
+        known = dict(zip(ids, ends.tolist(), strict=True))
+        self.trained_until_: dict[str, int] | None = None
+        if not again:
+            self.trained_until_ = known
+        elif before is not None:
+            self.trained_until_ = before | {
+                name: max(end, before.get(name, end)) for name, end in known.items()
+            }
         if len(origins):
-            self.comparison_ = self._compare(panel, origins)
+            self.comparison_ = self._compare(panel, origins, before if again else {})
             self.exhibits_ = exhibit(panel, origins, self.network_)
         return self
 
@@ -380,6 +391,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     def evaluate(self, data: Any, *, windows: int = 1) -> Comparison:
         """Compare with the rivals on the last windows of each series; nothing is trained.
 
+        A series too short for them is left out. The notes of the table say so, and how many windows
+        lie at times that the model was trained on.
+
         Args:
             data: As in `fit`, history and what is to be forecast in one table.
             windows: Horizons to forecast at the end of each series, none overlapping.
@@ -388,12 +402,13 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             The table.
 
         Raises:
-            DataError: if the data is not what it should be or too short.
+            DataError: if the data is not what it should be or every series too short.
         """
         check_fitted(self)
         table = self._read(data)
-        origins = self._last_origins(table, windows)
-        return self._compare(self._panel(table), origins)
+        origins, note = self._last_origins(table, windows)
+        found = self._compare(self._panel(table), origins, self.trained_until_)
+        return dataclasses.replace(found, notes=(*found.notes, *note))
 
     def cross_validation(
         self,
@@ -492,6 +507,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
                 "deviation": self.scaler_.deviation.tolist(),
             },
             "trained_on": self.trained_on_,
+            "trained_until": self.trained_until_,
             "comparison": self.comparison_ and self.comparison_.to_dict(),
             "exhibits": self.exhibits_,
         }
@@ -519,6 +535,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
                 np.array(scaler["mean"], dtype=float), np.array(scaler["deviation"], dtype=float)
             )
             self.trained_on_ = document["trained_on"]
+            self.trained_until_ = document.get("trained_until")
             comparison = document["comparison"]
             self.comparison_ = comparison and Comparison.from_dict(comparison)
             self.exhibits_ = document["exhibits"]
@@ -543,23 +560,42 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     def _panel(self, table: SeriesTable) -> Panel:
         return Panel(table, self.seasons_, int(self.horizon), self.calendar_, self.scaler_)
 
-    def _last_origins(self, table: SeriesTable, windows: int) -> Origins:
+    def _last_origins(self, table: SeriesTable, windows: int) -> tuple[Origins, list[str]]:
+        """The last windows, and a note on series that are too short for them."""
         if windows < 1:
             raise UsageError(f"windows is {windows}: it must be at least 1")
         lengths = np.array([len(series.y) for series in table.series], dtype=np.int64)
-        shortest = int(lengths.argmin())
         needed = windows * self.horizon + 2
-        if lengths[shortest] < needed:
+        short = np.flatnonzero(lengths < needed)
+        if len(short) == len(lengths):
+            longest = int(lengths.argmax())
             raise DataError(
-                f"series {table.series[shortest].id!r} has {lengths[shortest]} time steps;"
-                f" {windows} windows of {self.horizon} need at least {needed}"
+                f"series {table.series[longest].id!r} has {lengths[longest]} time steps"
+                + (" and is the longest" if len(lengths) > 1 else "")
+                + f"; {windows} windows of {self.horizon} need at least {needed}"
             )
-        return Origins.rolling(
-            lengths - windows * self.horizon, lengths, self.horizon, self.horizon
-        )
+        firsts = np.where(lengths < needed, lengths, lengths - windows * self.horizon)
+        note = []
+        if len(short):
+            name = table.series[int(short[0])].id
+            others = f" and {len(short) - 1} more series" if len(short) > 1 else ""
+            note.append(
+                f"left out: series {name!r}{others}, with less than the {needed} time steps that"
+                f" {windows} windows of {self.horizon} need"
+            )
+        return Origins.rolling(firsts, lengths, self.horizon, self.horizon), note
 
-    def _compare(self, panel: Panel, origins: Origins) -> Comparison:
-        """The network and its rivals on the same windows."""
+    def _compare(
+        self, panel: Panel, origins: Origins, trained_until: dict[str, int] | None
+    ) -> Comparison:
+        """The network and its rivals on the same windows.
+
+        Args:
+            panel: The series.
+            origins: The windows.
+            trained_until: Last time of each series that the network has learned from; None where
+                that is not known.
+        """
         trained = {"network": self.network_, "fnn": self.fnn_}
         found = compare(
             panel,
@@ -568,7 +604,25 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             self.baselines,
             self.levels_,
         )
-        return dataclasses.replace(found, remembers=bool(self.network_.wiring.edges))
+        notes, seen = found.notes, 0
+        if trained_until is None:
+            notes += ("the model file does not tell whether training saw these windows",)
+        else:
+            begins = panel.table.times(origins.series, origins.t + 1)
+            ids = [panel.table.series[number].id for number in origins.series.tolist()]
+            pairs = zip(ids, begins.tolist(), strict=True)
+            seen = sum(begin <= trained_until.get(name, begin - 1) for name, begin in pairs)
+        if seen:
+            seen_of = (
+                f"{seen} of {len(origins)} windows lie at times that the network was trained on"
+            )
+            notes += (f"{seen_of}: its figures there, and those of fnn, promise too much",)
+        return dataclasses.replace(
+            found,
+            notes=notes,
+            remembers=bool(self.network_.wiring.edges),
+            held_out=trained_until is not None and not seen,
+        )
 
     def _frame(
         self,

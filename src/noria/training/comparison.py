@@ -83,6 +83,7 @@ class Comparison:
         horizon: K.
         notes: What a reader must know of how a line came about.
         remembers: Whether the one in question carries anything from step to step.
+        held_out: Whether no training saw anything of the windows.
     """
 
     scores: tuple[Score, ...]
@@ -91,6 +92,7 @@ class Comparison:
     horizon: int
     notes: tuple[str, ...] = ()
     remembers: bool = True
+    held_out: bool = True
 
     def verdict(self) -> str:
         """In one sentence, whether memory pays on this data, by MASE or else MAE."""

@@ -104,7 +104,8 @@ def mase(y: ArrayLike, forecast: ArrayLike, scale: ArrayLike) -> float:
         scale: `seasonal_naive_scale` of each series, shape (...) or one for all.
 
     Returns:
-        The error; below 1 is better than the seasonal naive forecast was in the sample.
+        The error; below 1 is nearer than the seasonal naive forecast was in the sample, a season
+        ahead, which does not say that it is better at this horizon.
 
     Source: Hyndman & Koehler 2006; averaged over series as in the M4 competition (Makridakis et
     al. 2020).

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -688,3 +689,32 @@ def test_a_part_without_a_value_is_refused(first: int, last: int, part: str) -> 
     with pytest.raises(DataError, match=f"'y'.* {part}.*validation_windows"):
         small(steps=1).fit(data)
     small(steps=1).fit(pl.concat([data, hourly(120, "b")]))
+
+
+def test_forecasts_are_in_the_time_zone_of_the_data(tmp_path: Path) -> None:
+    """March 2024 in Rome: the clocks go forward within the data, or within the forecast."""
+    utc = hourly(120, first=24 * 86).with_columns(pl.col("ds").dt.replace_time_zone("UTC"))
+    rome = utc.with_columns(pl.col("ds").dt.convert_time_zone("Europe/Rome"))
+    fitted = small(steps=1, baselines=(), test_windows=0).fit(rome)
+    found = fitted.predict(rome)
+    assert found.schema["ds"] == pl.Datetime("us", "Europe/Rome")
+    expected = utc["ds"][-1] + np.arange(1, 7) * dt.timedelta(hours=1)
+    assert found["ds"].to_list() == expected.tolist()
+    pandas = fitted.predict(rome.to_pandas())
+    assert str(pandas["ds"].dt.tz) == "Europe/Rome"
+    assert pandas["ds"].to_list() == expected.tolist()
+    rome.with_columns(pl.col("ds").dt.to_string("iso:strict")).write_csv(tmp_path / "t.csv")
+    assert fitted.predict(tmp_path / "t.csv").schema["ds"] == pl.Datetime("us", "UTC")
+    rolled = small(steps=1).cross_validation(rome, windows=2)
+    assert rolled.schema["cutoff"] == rolled.schema["ds"] == pl.Datetime("us", "Europe/Rome")
+    with pytest.raises(DataError, match="have no time zone and those the model was trained on had"):
+        fitted.predict(hourly(120))
+    days = [dt.date(2024, 1, 1) + dt.timedelta(days=day) for day in range(85)]
+    daily = pl.DataFrame({"ds": days, "y": hourly(85)["y"]}).with_columns(
+        pl.col("ds").cast(pl.Datetime("us")).dt.replace_time_zone("Europe/Rome")
+    )
+    fitted = small(steps=1, horizon=9, seasons=(7,)).fit(daily)
+    after = fitted.predict(daily)["ds"]
+    assert after.dtype == pl.Datetime("us", "Europe/Rome")
+    assert after.dt.replace_time_zone(None).dt.time().unique().to_list() == [dt.time(0)]
+    assert after[-1].date() == dt.date(2024, 4, 3)

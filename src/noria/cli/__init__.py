@@ -135,8 +135,10 @@ def predict(
         n_best=n_best,
         explain=explain or None,
     )
+    zoned = any(getattr(dtype, "time_zone", None) for dtype in frame.schema.values())
+    stamp = _STAMP + "%:z" if zoned else _STAMP
     if output is None:
-        sys.stdout.write(frame.write_ndjson() if json else frame.write_csv(datetime_format=_STAMP))
+        sys.stdout.write(frame.write_ndjson() if json else frame.write_csv(datetime_format=stamp))
         return
     from noria.runtime.files import replace_file
 
@@ -144,7 +146,7 @@ def predict(
     if output.suffix == ".parquet":
         frame.write_parquet(table)
     else:
-        frame.write_csv(table, datetime_format=_STAMP)
+        frame.write_csv(table, datetime_format=stamp)
     replace_file(output, table.getvalue())
 
 

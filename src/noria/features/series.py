@@ -248,6 +248,9 @@ class SeriesTable:
         future_names: Names of the F encoded covariates known in advance.
         static_names: Names of the S encoded statics.
         month_end: Every timestamp is the last day of a month, so a grid of months keeps to it.
+        zone: Time zone of the timestamps that were read, "UTC" for those written with offsets; None
+            where there was none.
+        wall: Where there is one, the timestamps here are what its clocks show, not UTC: midnights.
     """
 
     series: tuple[Series, ...]
@@ -258,6 +261,8 @@ class SeriesTable:
     future_names: tuple[str, ...]
     static_names: tuple[str, ...]
     month_end: bool = False
+    zone: str | None = None
+    wall: bool = False
 
     @property
     def n_rows(self) -> int:

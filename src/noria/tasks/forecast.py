@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 
 from noria.errors import DataError, UsageError
-from noria.features.frames import frame_like
+from noria.features.frames import frame_like, in_zone
 from noria.features.panel import CovariateScaler, Panel, calendar_cycles
 from noria.features.running import Window
 from noria.features.season import find_season
@@ -259,6 +259,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             require_counts(table)
         if not again:
             self.freq_ = table.freq
+            self.zone_ = None if table.wall else table.zone
             self.columns_ = table.columns
             self.categories_ = table.categories
             self.levels_ = tuple(sorted({int(level) for level in self.levels} | {50}))
@@ -361,7 +362,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
 
         Returns:
             A dataframe of the kind given (polars for a path): id, time, `forecast`, and
-            `lo-80`, `hi-80`, … for every level.
+            `lo-80`, `hi-80`, … for every level. Times are of the zone that those of the data have.
 
         Raises:
             DataError: if the data is not what it should be.
@@ -386,7 +387,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             columns["id"] += [series.id] * steps
             columns["time"].append(table.timestamps(series, len(series.y), steps))
         values = quantiles.reshape(-1, quantiles.shape[-1])
-        return self._frame(data, columns["id"], np.concatenate(columns["time"]), values, wanted)
+        times = np.concatenate(columns["time"])
+        return self._frame(data, table, columns["id"], times, values, wanted)
 
     def evaluate(self, data: Any, *, windows: int = 1) -> Comparison:
         """Compare with the rivals on the last windows of each series; nothing is trained.
@@ -468,6 +470,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         ids, times, cutoffs, values, forecasts = zip(*parts, strict=True)
         return fitted._frame(
             data,
+            table,
             [name for part in ids for name in part],
             np.concatenate(times),
             np.concatenate(forecasts),
@@ -497,6 +500,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             "settings": settings(self),
             "columns": dataclasses.asdict(self.columns_),
             "freq": self.freq_,
+            "zone": self.zone_,
             "seasons": self.seasons_,
             "levels": self.levels_,
             "calendar": self.calendar_,
@@ -525,6 +529,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             self = cls(**document["settings"])
             self.columns_ = Columns(**document["columns"])
             self.freq_ = document["freq"]
+            self.zone_ = document.get("zone")
             self.seasons_ = tuple(document["seasons"])
             self.levels_ = tuple(document["levels"])
             self.calendar_ = tuple(document["calendar"])
@@ -555,6 +560,13 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         table = read_table(data, self.columns_, freq=self.freq_, categories=self.categories_)
         table = table.from_first_observed()
         table.require_every_step()
+        zoned = table.zone is not None and not table.wall
+        if zoned != (self.zone_ is not None):
+            here, there = ("a", "none") if zoned else ("no", "one")
+            raise DataError(
+                f"the timestamps have {here} time zone and those the model was trained on had"
+                f" {there}, so that their hours may differ: give both alike"
+            )
         return table
 
     def _panel(self, table: SeriesTable) -> Panel:
@@ -627,6 +639,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     def _frame(
         self,
         data: Any,
+        table: SeriesTable,
         ids: list[str],
         times: NDArray[Any],
         quantiles: NDArray[np.float64],
@@ -643,4 +656,5 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             number = 1 + self.levels_.index(level)
             columns[f"lo-{level:g}"] = quantiles[:, middle - number]
             columns[f"hi-{level:g}"] = quantiles[:, middle + number]
-        return frame_like(data, columns)
+        stamps = [stamp, *(name for name in more if name == "cutoff")]
+        return in_zone(frame_like(data, columns), stamps, table.zone, wall=table.wall)

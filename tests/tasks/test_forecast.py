@@ -718,3 +718,12 @@ def test_forecasts_are_in_the_time_zone_of_the_data(tmp_path: Path) -> None:
     assert after.dtype == pl.Datetime("us", "Europe/Rome")
     assert after.dt.replace_time_zone(None).dt.time().unique().to_list() == [dt.time(0)]
     assert after[-1].date() == dt.date(2024, 4, 3)
+
+
+@pytest.mark.parametrize("column", ["holiday", "school"])
+def test_what_is_known_in_advance_has_no_gaps_ahead(informed: Forecaster, column: str) -> None:
+    data = with_covariates(120, 6)
+    gap = data.with_columns(pl.when(pl.int_range(pl.len()) != 123).then(column).alias(column))
+    with pytest.raises(DataError, match=f"'a': {column} has no value at 2024-01-06T03:00.*fill it"):
+        informed.predict(gap)
+    assert len(informed.predict(gap, horizon=3)) == 3

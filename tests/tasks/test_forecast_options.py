@@ -150,6 +150,19 @@ def test_student_t_intervals_cover() -> None:
         ({"segment_length": 5, "context_length": 12}, "segments of 5 steps it must be a multiple"),
         ({"ensemble": 0}, "ensemble is 0"),
         ({"search": -1}, "search is -1"),
+        ({"horizon": 3.5}, "horizon is 3.5: it must be a whole number"),
+        ({"hidden_size": "8"}, "hidden_size is '8': it must be a whole number"),
+        ({"batch_size": True}, "batch_size is True: it must be a whole number"),
+        ({"test_windows": 1.5}, "test_windows is 1.5: it must be a whole number"),
+        ({"search": "1"}, "search is '1': it must be a whole number"),
+        ({"seed": 1.5}, "seed is 1.5: it must be a whole number"),
+        ({"learning_rate": "0.1"}, "learning_rate is '0.1': it must be a number"),
+        ({"dropout": "0.1"}, "dropout is '0.1': it must be a number"),
+        ({"dropout": 1.0}, "dropout is 1.0: from 0 up to, not including, 1"),
+        ({"levels": ("80",)}, "a level is '80': it must be a number"),
+        ({"levels": 80}, r"levels is 80: give several, as in \[80\]"),
+        ({"seasons": 24}, r"seasons is 24: give several, as in \[24\]"),
+        ({"seasons": (3.5,)}, "a season is 3.5: it must be a whole number"),
         ({"baselines": ("arima",)}, "'arima' is none of fnn, seasonal_naive, auto_ets, auto_ari"),
     ],
 )
@@ -224,6 +237,26 @@ def test_training_on_needs_a_model_and_its_columns() -> None:
     fitted = small(steps=1, **ALONE).fit(hourly(120))
     with pytest.raises(DataError, match="'y'"):
         fitted.refit(hourly(120).rename({"y": "load"}))
+
+
+def test_what_a_network_was_made_by_stays(tmp_path: Path) -> None:
+    data = hourly(120)
+    small(steps=1, **ALONE).fit(data).save(tmp_path / "m.noria")
+    for name, value in [("horizon", 9), ("cell", "gru"), ("levels", (50,)), ("ensemble", 2)]:
+        fitted = Forecaster.load(tmp_path / "m.noria").set_params(**{name: value})
+        with pytest.raises(UsageError, match=rf"^{name} is .* and was .* when this forecaster was"):
+            fitted.refit(data)
+    fitted = Forecaster.load(tmp_path / "m.noria").set_params(horizon=9)
+    for ask in (fitted.predict, fitted.evaluate):
+        with pytest.raises(UsageError, match="horizon is 9 and was 6 when"):
+            ask(data)
+    fitted = small(steps=1, **ALONE).fit(data)
+    with pytest.raises(UsageError, match=r"horizon is 2\.5: it must be a whole number"):
+        fitted.predict(data, horizon=2.5)
+    with pytest.raises(UsageError, match=r"windows is 1\.5: it must be a whole number"):
+        fitted.evaluate(data, windows=1.5)
+    with pytest.raises(UsageError, match="windows is '2': it must be a whole number"):
+        fitted.cross_validation(data, windows="2")
 
 
 def test_rolling_forecasts_of_a_model_with_segments_are_its_predictions() -> None:

@@ -73,8 +73,8 @@ def test_too_short_series_are_named() -> None:
         split_series(table(9, 12, 11), 4, (7,), 1, 1)
     assert str(caught.value) == (
         "series 's1' has 12 time steps and is the longest; a horizon of 4 with 1 windows for"
-        " validation and 1 for the comparison needs at least 19: give more data or a shorter"
-        " horizon"
+        " validation and 1 for the comparison and a season of 7 needs at least 19: give more data"
+        " or a shorter horizon or season"
     )
     with pytest.raises(DataError, match=r"^series 's0' has 9 time steps; a horizon of 4"):
         split_series(table(9), 4, (7,), 1, 1)

@@ -190,18 +190,13 @@ def forecast(
 _RENAMED = {"level": "levels", "season": "seasons"}
 """Flags that take one or more, and the settings' names."""
 
-_OF_A_TRAINING = (
-    *("truncation_length", "dropout", "recurrent_dropout", "batch_size", "steps", "learning_rate"),
-    *("weight_decay", "patience", "validation_windows", "test_windows", "baselines", "seed"),
-    "checkpoint_every",
-)
-"""Settings that may be others when a model is trained on."""
-
 
 def _to_go_on(model: Path, given: Mapping[str, Any]) -> Any:
     """The forecaster in a model file, with the settings that were given for its new training."""
+    from noria.tasks.forecast_settings import OF_A_TRAINING
+
     for name in given:
-        if name not in _OF_A_TRAINING:
+        if name not in OF_A_TRAINING:
             flag = {new: old for old, new in _RENAMED.items()}.get(name, name.replace("_", "-"))
             raise UsageError(f"--{flag}: with --from it stays as in {model}; leave it out")
     task, forecaster = load_model(model)

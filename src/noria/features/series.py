@@ -370,18 +370,28 @@ class SeriesTable:
                 )
 
     def require_future(self, steps: int) -> None:
-        """Check that what is known in advance reaches so many steps past each series' end.
+        """Check that what is known in advance is known for so many steps past each series' end.
 
         Raises:
             DataError: naming the series, the columns and how far they must reach.
         """
         for series in self.series if self.columns.future else ():
-            reach = len(series.y) + steps
+            end = len(series.y)
+            reach = end + steps
             if len(series.future) < reach:
                 raise DataError(
                     f"series {series.id!r}: {', '.join(self.columns.future)} must be given for all"
                     f" {steps} steps to forecast, until {self.timestamps(series, reach - 1, 1)[0]}:"
                     f" append rows with an empty {self.columns.target}"
+                )
+            missing = np.isnan(series.future[end:reach])
+            if missing.any():
+                step, column = (int(index) for index in np.argwhere(missing)[0])
+                name = self.future_names[column].partition("=")[0]
+                raise DataError(
+                    f"series {series.id!r}: {name} has no value at"
+                    f" {self.timestamps(series, end + step, 1)[0]}, and must be given for all"
+                    f" {steps} steps to forecast: fill it in"
                 )
 
     def sha256(self) -> str:

@@ -29,11 +29,13 @@ from noria.features.table import read_table
 from noria.feedback import Feedback
 from noria.tasks.estimator import (
     check_fitted,
+    check_number,
     reading,
     settings,
     write_parts,
 )
 from noria.tasks.forecast_settings import (
+    OF_A_TRAINING,
     check_settings,
     recipe_of,
     require_counts,
@@ -241,12 +243,25 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
 
         Raises:
             DataError: if the data is not what it should be.
-            UsageError: if the forecaster is not fitted.
+            UsageError: if the forecaster is not fitted, or a setting that is not of the training
+                alone was changed.
         """
         check_fitted(self)
         check_settings(self)
+        fixed = [name for name in self.fitted_settings_ if name not in OF_A_TRAINING]
+        self._require_as_fitted(*fixed)
         table = self._read(data)
         return self._fit_table(table, TrainingRun("", checkpoint, resume, log_dir, progress), True)
+
+    def _require_as_fitted(self, *names: str) -> None:
+        """Refuse settings that were changed after the network was made by them."""
+        now = settings(self)
+        for name in names:
+            if now[name] != self.fitted_settings_[name]:
+                raise UsageError(
+                    f"{name} is {now[name]!r} and was {self.fitted_settings_[name]!r} when this"
+                    " forecaster was fitted: set it back, or fit anew"
+                )
 
     def _fit_table(
         self, table: SeriesTable, run: TrainingRun | None = None, again: bool = False
@@ -258,6 +273,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         if self.distribution == "negative_binomial":
             require_counts(table)
         if not again:
+            self.fitted_settings_ = settings(self)
             self.freq_ = table.freq
             self.zone_ = None if table.wall else table.zone
             self.columns_ = table.columns
@@ -369,7 +385,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             UsageError: if a level was not trained or the horizon is below 1.
         """
         check_fitted(self)
+        self._require_as_fitted("horizon")
         steps = self.horizon if horizon is None else horizon
+        check_number("horizon", steps, whole=True)
         if steps < 1:
             raise UsageError(f"horizon is {steps}: it must be at least 1")
         wanted = tuple(sorted(set(self.levels if levels is None else levels)))
@@ -407,6 +425,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             DataError: if the data is not what it should be or every series too short.
         """
         check_fitted(self)
+        self._require_as_fitted("horizon")
+        check_number("windows", windows, whole=True)
         table = self._read(data)
         origins, note = self._last_origins(table, windows)
         found = self._compare(self._panel(table), origins, self.trained_until_)
@@ -439,6 +459,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         """
         check_settings(self)
         stride = self.horizon if stride is None else stride
+        for name, value in (("windows", windows), ("stride", stride)):
+            check_number(name, value, whole=True)
         if windows < 1 or stride < 1:
             raise UsageError("windows and stride must be at least 1")
         freq = columns.pop("freq", None)
@@ -527,6 +549,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         with reading(path, "forecast") as file:
             document = file.document
             self = cls(**document["settings"])
+            self.fitted_settings_ = settings(self)
             self.columns_ = Columns(**document["columns"])
             self.freq_ = document["freq"]
             self.zone_ = document.get("zone")

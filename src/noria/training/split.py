@@ -98,11 +98,13 @@ def split_series(
     enough = lengths >= needed
     if not enough.any():
         longest = int(lengths.argmax())
+        season = f" and a season of {min(seasons)}" if seasons else ""
         raise DataError(
             f"series {table.series[longest].id!r} has {lengths[longest]} time steps"
             + (" and is the longest" if len(lengths) > 1 else "")
             + f"; a horizon of {horizon} with {validation} windows for validation and {test} for"
-            f" the comparison needs at least {needed}: give more data or a shorter horizon"
+            f" the comparison{season} needs at least {needed}: give more data or a shorter horizon"
+            + (" or season" if season else "")
         )
     return Split(
         train_ends=np.where(enough, lengths - held_out, lengths),

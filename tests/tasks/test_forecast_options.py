@@ -301,8 +301,8 @@ def test_intervals_are_calibrated_on_what_training_was_not_stopped_by(
 
     monkeypatch.setattr(forecasting, "WindowObjective", watched)
     monkeypatch.setattr(forecasting, "calibration_factors", watching)
-    small(steps=1, validation_windows=8, baselines=(), test_windows=0).fit(hourly(120))
-    assert len(stopped[0]) == len(calibrated[0]) == 19  # of 4 windows of 6 steps
+    small(steps=1, validation_windows=10, **ALONE).fit(hourly(120))
+    assert len(stopped[0]) == len(calibrated[0]) == 25  # of 5 windows of 6 steps
     assert not (stopped[0][-1] == calibrated[0][0]).any()
 
 

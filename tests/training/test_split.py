@@ -110,24 +110,24 @@ def held_out(split: Any, origins: Any, horizon: int, part: str) -> None:
 
 
 def test_the_first_half_stops_and_the_second_calibrates() -> None:
-    split = split_series(table(100, 13), 4, (7,), validation_windows=9, test_windows=3)
-    assert split.train_ends.tolist() == [52, 13]
+    split = split_series(table(100, 13), 4, (7,), validation_windows=13, test_windows=3)
+    assert split.train_ends.tolist() == [36, 13]
     early, late = split.halves(split.validation_origins(4), 4)
-    assert early.t.tolist() == list(range(51, 64))  # targets from 52 up to, not including, 68
-    assert late.t.tolist() == list(range(67, 84))  # targets from 68 on
-    few = split_series(table(100), 4, (7,), validation_windows=7, test_windows=3)
+    assert early.t.tolist() == list(range(35, 56))  # targets from 36 up to, not including, 60
+    assert late.t.tolist() == list(range(59, 84))  # targets from 60 on
+    few = split_series(table(100), 4, (7,), validation_windows=11, test_windows=3)
     whole = few.validation_origins(4)
     assert few.halves(whole, 4) == (whole, whole)
-    many = split_series(table(*[100] * 4), 4, (7,), validation_windows=3, test_windows=3)
+    many = split_series(table(*[100] * 20), 4, (7,), validation_windows=3, test_windows=3)
     early, late = many.halves(many.validation_origins(4), 4)
-    assert early.t.tolist() == [75] * 4
-    assert late.t.tolist() == [79, 80, 81, 82, 83] * 4
+    assert early.t.tolist() == [75] * 20
+    assert late.t.tolist() == [79, 80, 81, 82, 83] * 20
 
 
 def test_no_half_is_empty() -> None:
-    split = split_series(table(100), 4, (7,), validation_windows=9, test_windows=3)
+    split = split_series(table(200), 4, (7,), validation_windows=20, test_windows=3)
     whole = split.validation_origins(4)
-    early = whole[whole.t < 60]
-    late = whole[whole.t > 70]
-    for part in (early, late):
+    middle = int(whole.t.mean())
+    for part in (whole[whole.t < middle - 4], whole[whole.t > middle + 4]):
+        assert len(part) > 20
         assert split.halves(part, 4) == (part, part)

@@ -465,8 +465,8 @@ def test_the_command_lines_defaults_are_those_of_the_library(
     made: list[Forecaster] = []
 
     class Recorder(Forecaster):
-        def __init__(self, horizon: int, **settings: Any) -> None:
-            made.append(Forecaster(horizon, **settings))
+        def __init__(self, **settings: Any) -> None:
+            made.append(Forecaster(**settings))
             raise KeyboardInterrupt
 
     monkeypatch.setattr("noria.cli.fit_forecast.task_class", lambda name: Recorder)

@@ -19,7 +19,6 @@ from noria.tasks.estimator import (
     check_at_least_zero,
     check_baselines,
     check_number,
-    check_shares,
     check_training,
 )
 from noria.training.forecasting import Recipe, train_forecaster
@@ -70,7 +69,8 @@ def check_settings(forecaster: BaseEstimator) -> None:
     )
     check_training(forecaster)
     check_at_least_zero(forecaster, "test_windows", "search")
-    check_shares(forecaster, "dropout", "recurrent_dropout")
+    for name in ("dropout", "recurrent_dropout"):
+        check_number(name, getattr(forecaster, name))
     for name in ("levels", "seasons"):
         several = getattr(forecaster, name)
         if several is not None and (isinstance(several, str) or not isinstance(several, Iterable)):

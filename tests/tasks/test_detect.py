@@ -376,3 +376,14 @@ def test_a_part_without_a_value_is_refused(first: int, last: int, what: str) -> 
         rows[530:630] = np.nan
     with pytest.raises(DataError, match=f"no channel has a value in the .* steps to {what}"):
         fit(small(steps=1), readings(rows))
+
+
+def test_of_a_detector_without_memory_nothing_is_said_of_memory(tmp_path: Path) -> None:
+    detector = fit(small(feedback="none", steps=1, baselines=("fnn",)), readings(values(400)))
+    detector.save(tmp_path / "m.noria")
+    for comparison in (
+        detector.comparison_,
+        AnomalyDetector.load(tmp_path / "m.noria").comparison_,
+    ):
+        assert not comparison.verdict().startswith("Memory")
+        assert "no memory" in comparison.verdict()

@@ -26,7 +26,7 @@ from noria.features.running import Window
 from noria.features.season import find_season
 from noria.features.series import Columns, SeriesTable, season_lengths
 from noria.features.table import read_table
-from noria.feedback import Feedback
+from noria.feedback import Feedback, remembers
 from noria.tasks.estimator import (
     check_fitted,
     check_number,
@@ -655,7 +655,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         return dataclasses.replace(
             found,
             notes=notes,
-            remembers=bool(self.network_.wiring.edges),
+            remembers=remembers(self.feedback),
             held_out=trained_until is not None and not seen,
         )
 

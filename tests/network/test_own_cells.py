@@ -106,6 +106,51 @@ def test_dropout_on_the_native_path() -> None:
     torch.testing.assert_close(*found, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "sqrt(relu(a))",
+        "sqrt(max(a, 0))",
+        "-sqrt(max(0, a))",
+        "sqrt(-min(a, 0))/2",
+        "sqrt(where(a > 0, a, 0))",
+        "tanh(log(relu(a)))",
+        "tanh(1/relu(a))",
+        "where(a > 0, sqrt(relu(a)), 0)*where(a > 0, h, 1)",
+    ],
+)
+def test_what_was_not_chosen_has_no_say_in_the_gradient(formula: str) -> None:
+    kind = type(
+        "Sharp", (EquationCell,), {"gates": ("a",), "equations": f"h' = h/2 + {formula}"}
+    )
+    net, x = a_network([kind(8)]), inputs(3, 1)
+    state, found = some_state(net, 3), {}
+    for backend in ("native", "oracle"):
+        net.backend = backend  # type: ignore[assignment]
+        found[backend] = results(net, x, state)
+    assert all(value.isfinite().all() for value in found["oracle"].values())
+    assert_close(found["native"], found["oracle"], 1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_exponentials_overflow_and_vanish_as_the_oracles_do(dtype: torch.dtype) -> None:
+    kind = type("Exp", (EquationCell,), {"gates": ("a",), "equations": "h' = exp(x_a) + 0*r_a"})
+    net = Network(1, [kind(1)], output_size=None).to(dtype)
+    ends = torch.tensor([-87.3, -86.9, -86.1, 87.9, 88.1, 88.7, 88.8, 90.0], dtype=dtype)
+    if dtype == torch.float64:
+        ends = torch.tensor([-708.3, -707.5, -706.9, 708.9, 709.1, 709.7, 709.8, 720], dtype=dtype)
+    infinite = torch.tensor([-float("inf"), float("inf")], dtype=dtype)
+    found = {}
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            parameter.fill_(1.0 if name.endswith("weight_ih") else 0.0)
+        for backend in ("native", "oracle"):
+            net.backend = backend  # type: ignore[assignment]
+            found[backend] = net(torch.cat([ends, infinite])[:, None, None])[0].flatten()
+    precision = torch.finfo(dtype).eps
+    torch.testing.assert_close(*found.values(), rtol=8 * precision, atol=0)
+
+
 @pytest.mark.parametrize("kind", [Threefold, SLSTM])
 def test_gradients_by_differences(kind: type[EquationCell]) -> None:
     net = a_network([kind(3)], output_size=None, backend="native")

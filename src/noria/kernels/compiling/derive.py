@@ -246,7 +246,12 @@ class _Lowering:
         return total
 
     def _product(self, formula: Any) -> int:
-        """The product of the factors in sympy's order, divided by those below the line in turn."""
+        """The product of the factors in sympy's order, divided by those below the line in turn.
+
+        A factor that is 1 or 0 chooses between the others' product and 0, so that what was not
+        chosen has no say even where it is infinite.
+        """
+        chosen: list[Any] = []
         over: list[Any] = []
         under: list[Any] = []
         number = sympy.Integer(1)
@@ -256,6 +261,8 @@ class _Lowering:
                 number *= factor
             elif base.is_Rational or not power.is_Integer:
                 raise AssertionError(f"{factor} is no power that equations have")
+            elif (choice := self._choice(base)) is not None:
+                chosen.append(choice)
             else:
                 (over if power > 0 else under).extend([base] * abs(int(power)))
         factors = [self.place(factor) for factor in over]
@@ -266,4 +273,19 @@ class _Lowering:
             product = self._add(("multiply", product, factor))
         for factor in under:
             product = self._add(("divide", product, self.place(factor)))
-        return self._add(("negate", product)) if number < 0 else product
+        if number < 0:
+            product = self._add(("negate", product))
+        zero = self._number(sympy.Integer(0)) if chosen else product
+        for bit, is_one in chosen:
+            pair = (product, zero) if is_one else (zero, product)
+            product = self._add(("where", self.place(bit), *pair))
+        return product
+
+    def _choice(self, factor: Any) -> tuple[Any, bool] | None:
+        """The bit of a factor where(bit, 1, 0) or where(bit, 0, 1), and which; None of others."""
+        while factor.is_Symbol and factor in self.known:
+            factor = self.known[factor]
+        if not isinstance(factor, _FUNCTIONS["where"]):
+            return None
+        bit, *pair = factor.args
+        return (bit, pair == [1, 0]) if pair in ([1, 0], [0, 1]) else None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,6 +110,25 @@ def test_what_is_compiled_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatch)
         compiled_cell(
             Equations("kept", ("a",), ("h",), (), "h' = tanh(a)*0.5 + h*0.5"), "float32", save=True
         )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_waits_for_whoever_compiles() -> None:
+    held = threading.Event()
+
+    def hold() -> None:
+        with module._lock:
+            held.set()
+            time.sleep(0.2)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    child = os.fork()
+    if not child:
+        os._exit(0 if module._lock.acquire(timeout=5) else 1)
+    holder.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.mark.parametrize("damage", [b"", b"short", b"\0" * 2000])

@@ -90,12 +90,12 @@ def test_wrong_kinds_are_refused() -> None:
 
 def test_explain() -> None:
     for cell in CELLS:
-        for recurrence in ("dense", "diagonal", "none"):
+        for recurrence in ("dense", "diagonal", "off_diagonal", "masked", "none"):
             assert (
                 kernels.explain(cell, hidden_size=3, dtype="float32", recurrence=recurrence) is None
             )
     for changes, word in [
-        ({"cell": "mgu"}, "mgu"),
+        ({"cell": "mgu"}, "not mgu; any other it runs by its equations"),
         ({"dtype": "bfloat16"}, "bfloat16"),
         ({"recurrence": "ring"}, "ring"),
         ({"device": "cuda"}, "cuda"),

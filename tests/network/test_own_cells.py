@@ -331,7 +331,11 @@ def test_without_the_libraries_the_oracle_runs_and_explain_says_so(
     net = a_network([Threefold(3)], backend="auto")
     wanted = a_network([Threefold(3)], backend="oracle")
     x = inputs(2, 3)
-    assert_same_bits(net(x)[0], wanted(x)[0])
+    sys.modules["noria.network.scan"]._told.clear()
+    with pytest.warns(RuntimeWarning, match="step by step, by torch: The native core compiles"):
+        found = net(x)[0]
+    assert_same_bits(found, wanted(x)[0])
+    assert_same_bits(net(x)[0], found)  # once is enough
     net.backend = "native"
     with pytest.raises(KernelError, match="llvmlite, which is not installed: pip install"):
         net(x)

@@ -95,7 +95,7 @@ def test_explain() -> None:
                 kernels.explain(cell, hidden_size=3, dtype="float32", recurrence=recurrence) is None
             )
     for changes, word in [
-        ({"cell": "mgu"}, "not mgu; any other it runs by its equations"),
+        ({"cell": "mgu"}, "not mgu; any other it runs by its eq"),
         ({"dtype": "bfloat16"}, "bfloat16"),
         ({"recurrence": "ring"}, "ring"),
         ({"device": "cuda"}, "cuda"),

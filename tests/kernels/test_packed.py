@@ -77,6 +77,4 @@ def test_refusals() -> None:
     saved = case.scan(save=True).saved
     assert saved is not None
     with pytest.raises(ShapeError, match=r"gates has \d+ numbers"):
-        kernels.scan_backward(
-            saved._replace(gates=saved.gates[:-1]), case.grad_y, case.grad_state
-        )
+        kernels.scan_backward(saved._replace(gates=saved.gates[:-1]), case.grad_y, case.grad_state)

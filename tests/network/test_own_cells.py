@@ -120,9 +120,7 @@ def test_dropout_on_the_native_path() -> None:
     ],
 )
 def test_what_was_not_chosen_has_no_say_in_the_gradient(formula: str) -> None:
-    kind = type(
-        "Sharp", (EquationCell,), {"gates": ("a",), "equations": f"h' = h/2 + {formula}"}
-    )
+    kind = type("Sharp", (EquationCell,), {"gates": ("a",), "equations": f"h' = h/2 + {formula}"})
     net, x = a_network([kind(8)]), inputs(3, 1)
     state, found = some_state(net, 3), {}
     for backend in ("native", "oracle"):

@@ -101,7 +101,7 @@ def forecast(
     season
         Season lengths in steps, separated by commas; those of the frequency if left out.
     cell
-        lstm, gru, rnn_tanh or rnn_relu.
+        lstm, gru, rnn_tanh, rnn_relu, peepholelstm, coupledlstm, mgu, leakyrnn or slstm.
     hidden_size
         Neurons of a layer; by the amount of data if left out.
     num_layers

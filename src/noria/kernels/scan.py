@@ -123,8 +123,8 @@ def explain(
     """
     if isinstance(cell, str) and cell not in CELLS:
         return (
-            f"The native core has the cells {', '.join(CELLS)}, not {cell}; any other it runs by its"
-            " equations: give the cell's meaning."
+            f"The native core has the cells {', '.join(CELLS)}, not {cell}; any other it runs by"
+            " its equations: give the cell's meaning."
         )
     if isinstance(cell, Equations) and (library := missing_library(save=save)):
         return (

@@ -61,7 +61,7 @@ def choose_native(cell: Cell, x: Tensor, backend: Backend, recurrence: str) -> b
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _tell(reason: str) -> None:
-    """Warn, once in a process, that the oracle runs a layer; under torch.compile while it traces."""
+    """Warn once in a process that the oracle runs a layer; under torch.compile while it traces."""
     if reason not in _told:
         _told.add(reason)
         warnings.warn(f"A layer runs step by step, by torch: {reason}", RuntimeWarning, 2)

@@ -60,7 +60,7 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
         vocabulary_size: Tokens at the most.
         min_count: How often a token must occur to be taken.
         lower_case: Take capitals for small letters.
-        cell: "lstm", "gru", "rnn_tanh" or "rnn_relu".
+        cell: "lstm", "gru", "rnn_tanh", "rnn_relu" or another of `noria.cells`, as "slstm".
         embedding_size: Numbers that stand for a token.
         hidden_size: Neurons of a layer.
         num_layers: Layers.

@@ -70,7 +70,7 @@ class Translator(BaseEstimator):  # type: ignore[misc]
         vocabulary_size: Tokens at the most, of both languages together.
         min_count: How often a token must occur to be taken.
         lower_case: Take capitals for small letters.
-        cell: "lstm", "gru", "rnn_tanh" or "rnn_relu".
+        cell: "lstm", "gru", "rnn_tanh", "rnn_relu" or another of `noria.cells`, as "slstm".
         embedding_size: Numbers that stand for a token.
         hidden_size: Neurons of a layer of the decoder, and of the encoder's two directions
             together.

@@ -148,6 +148,15 @@ def test_a_folder_that_others_may_write_is_not_used(folder: Path) -> None:
     assert files(folder) == []
 
 
+def test_a_failed_write_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse_to_replace(self: Path, target: Path) -> None:
+        raise OSError("no space is left")
+
+    monkeypatch.setattr(Path, "replace", refuse_to_replace)
+    assert compiled_cell(MEANING, "float32", save=False)[:4] == (1, 1, 0, 1)
+    assert files(folder) == []
+
+
 def test_a_folder_that_cannot_be_made_is_done_without(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -291,6 +292,29 @@ def test_eight_bit_weights(tmp_path: Path) -> None:
     running = rounded.running(2)
     for t in range(6):
         assert running.step(np.ascontiguousarray(x[:, t])).tobytes() == found[:, t].tobytes()
+
+
+def test_a_loaded_network_can_be_pickled(tmp_path: Path) -> None:
+    net = a_network([Threefold(5), SLSTM(3)]).eval()
+    net.save(tmp_path / "own.noria")
+    x = inputs(2, 3)
+    for one in (net, Network.load(tmp_path / "own.noria")):
+        again = pickle.loads(pickle.dumps(one))
+        assert again.wiring == net.wiring
+        assert_same_bits(again(x)[0], net(x)[0])
+
+
+def test_eighty_factors_and_numbers_beyond_all_bounds() -> None:
+    factors = "*".join(f"(a + {number})" for number in range(2, 82))
+    kind = type(
+        "Long", (EquationCell,), {"gates": ("a",), "equations": f"h' = tanh(1e-9*{factors}*1e-29)"}
+    )
+    both(a_network([kind(3)]), inputs(2, 3))
+    huge = "*".join(["1e29"] * 11)
+    kind = type("Huge", (EquationCell,), {"gates": ("a",), "equations": f"h' = tanh({huge}*a)"})
+    net = a_network([kind(3)], backend="native")
+    for dtype in (torch.float32, torch.float64):
+        assert set(net.to(dtype)(inputs(1, 1).to(dtype))[1][0][0].flatten().tolist()) <= {-1, 1}
 
 
 @pytest.mark.parametrize(

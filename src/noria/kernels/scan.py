@@ -281,7 +281,7 @@ def linear(x: Array, weight: Array, bias: Array | None) -> Array:
         ShapeError: if the shapes disagree.
         KernelError: if the core does not compute in this dtype.
     """
-    if str(x.dtype) not in _LINEAR:
+    if dtype_name(x.dtype) not in _LINEAR:
         raise KernelError(f"The native core computes in float32 or float64, not {x.dtype}.")
     if x.ndim < 1 or weight.ndim != 2:
         raise ShapeError(
@@ -292,13 +292,13 @@ def linear(x: Array, weight: Array, bias: Array | None) -> Array:
     if bias is not None:
         bias = dense("bias", bias, x.dtype, outputs)
     rows = np.ascontiguousarray(x).reshape(int(np.prod(x.shape[:-1])), x.shape[-1])
-    return _LINEAR[str(x.dtype)](rows, weight, bias).reshape(*x.shape[:-1], weight.shape[0])
+    return _LINEAR[dtype_name(x.dtype)](rows, weight, bias).reshape(*x.shape[:-1], weight.shape[0])
 
 
 @functools.lru_cache
 def dtype_name(dtype: np.dtype[Any]) -> str:
     """Its name, which numpy takes longer to find than a small step takes."""
-    return dtype.name
+    return dtype.name if dtype.isnative else dtype.str
 
 
 def gates_of(cell: str | Equations) -> int:

@@ -194,7 +194,12 @@ def _write(path: Path, code: _Code) -> None:
     content = code.kept.to_bytes(2, "little") + code.machine
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(hashlib.sha256(content).digest() + content)
-        os.replace(file.name, path)  # noqa: PTH105
+            whole = Path(file.name)
+            try:
+                file.write(hashlib.sha256(content).digest() + content)
+                file.flush()
+                whole.replace(path)
+            except OSError:
+                whole.unlink()
     except OSError:
         return

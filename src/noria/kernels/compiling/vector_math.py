@@ -7,6 +7,7 @@ LLVM to reorder or fuse: the bits are the same on AVX2, AVX-512 and NEON.
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import math
 import struct
@@ -97,7 +98,7 @@ class VectorMath:
     def number(self, value: float) -> ir.Constant:
         """A vector of one number."""
         if self.bits == 32:
-            value = struct.unpack("f", struct.pack("f", value))[0]
+            value = ctypes.c_float(value).value  # infinite where it is too large
         return ir.Constant(self.vector, [ir.Constant(self.scalar, value)] * self.width)
 
     def _fma(self, a: Any, b: Any, c: Any) -> Any:

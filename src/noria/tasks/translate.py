@@ -237,6 +237,7 @@ class Translator(BaseEstimator):  # type: ignore[misc]
             "validation_pairs": len(validated),
             "source_tokens": sum(len(source) for source, _ in training),
             "target_tokens": sum(len(target) for _, target in training),
+            "longest_target": max(len(target) for _, target in training),
             "vocabulary": len(self.tokenizer_),
             "data_sha256": hashlib.sha256(repr(learned).encode()).hexdigest(),
         }
@@ -470,7 +471,7 @@ class Translator(BaseEstimator):  # type: ignore[misc]
     def _translator(self, module: TranslateModule) -> TextTranslator:
         weights = {name: p.detach().numpy() for name, p in module.named_parameters()}
         stepper = TranslationStepper(module.plan.to_dict(), weights)
-        return TextTranslator(self.tokenizer_, stepper)
+        return TextTranslator(self.tokenizer_, stepper, self.trained_on_.get("longest_target"))
 
     def _check_arguments(self) -> None:
         check_at_least_one(

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from noria import SequenceRegressor
+from noria.cells import _CELLS
 from noria.cli.fit_regress import regress
 from tests.commands import result
 from tests.tasks.test_regress import gaps
@@ -49,6 +51,32 @@ def test_the_whole_way(
     code, out, err = result(capsys, ["fit", "classify", "train.ts", "--output", "x.noria"])
     assert (code, out, err.count("\n")) == (3, "", 1)
     assert "train.ts: the cases have numbers to predict, not classes: fit regress" in err
+
+
+@pytest.mark.parametrize(
+    "task", ["classify", "detect", "forecast", "language", "regress", "tag", "translate"]
+)
+def test_help_names_every_cell(task: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = result(capsys, ["fit", task, "--help"])
+    assert code == 0
+    words = set(re.findall(r"\w+", out))
+    assert words > set(_CELLS) - {"linear"}
+
+
+def test_a_shipped_cell_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(Path("train.ts"), 20, 0)
+    fit = [
+        *("fit", "regress", "train.ts", "--output", "m.noria", "--hidden-size", "4", "--steps"),
+        *("3", "--members", "1", "--channels", "4", "--baselines", "mean", "--cell"),
+    ]
+    assert result(capsys, [*fit, "slstm"])[0] == 0
+    assert result(capsys, ["predict", "m.noria", "train.ts"])[0] == 0
+    code, _, err = result(capsys, [*fit, "xlstm"])
+    assert (code, err.count("\n")) == (2, 1)
+    assert "cell 'xlstm' is unknown, expected one of lstm, gru" in err
 
 
 def test_every_setting_has_a_flag_of_the_same_default() -> None:

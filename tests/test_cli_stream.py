@@ -95,6 +95,15 @@ def test_streams_share_a_pipe(model: Path, session: Session) -> None:
     assert answers == [{"stream": name, **next(every[name])} for name in names]
 
 
+def test_eight_bit_weights(model: Path, session: Session) -> None:
+    events = [event("a", seq) for seq in range(1, 9)]
+    code, answers, errors = run(model, lines(*events), "--int8")
+    assert (code, errors) == (0, [])
+    wanted = uninterrupted(Session.open(model, int8=True), "a")
+    assert answers == [next(wanted) for _ in events]
+    assert answers != expected(session, "a", 1, 8)
+
+
 def test_a_state_goes_on_where_it_was(model: Path, session: Session, tmp_path: Path) -> None:
     state = tmp_path / "state"
     got = []

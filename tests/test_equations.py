@@ -117,6 +117,7 @@ def test_what_means_nothing(text: str, message: str) -> None:
         ((("a",), tuple("hbcdefg"), ()), "it has 7 states, expected 1 to 6"),
         ((("a b",), ("h",), ()), "'a b' among its gates is no name"),
         ((("if",), ("h",), ()), "'if' among its gates is no name"),
+        ((("a", 1), ("h",), ()), "1 among its gates is no name"),
     ],
 )
 def test_names_that_clash(parts: tuple[tuple[str, ...], ...], message: str) -> None:

@@ -364,6 +364,7 @@ DAMAGES: dict[str, tuple[list[Any], Any]] = {
     "a mask with bits past its end": (["edges", 0, "mask"], "/w=="),
     "no base64": (["edges", 0, "mask"], "*"),
     "a flag that is none": (["bidirectional"], 1),
+    "feedback into a layer without memory": (["layers", 0, "carries_state"], False),
     "an output layer that is none": (["has_output"], "no"),
 }
 

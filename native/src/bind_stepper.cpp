@@ -9,12 +9,6 @@
 namespace noria {
 namespace {
 
-[[noreturn]] void raise(const char* error, const std::string& message) {
-  const nb::object type = nb::module_::import_("noria.errors").attr(error);
-  PyErr_SetString(type.ptr(), message.c_str());
-  throw nb::python_error();
-}
-
 template <class T>
 struct Kind;
 template <>
@@ -203,8 +197,8 @@ class BoundStepper {
                                   int64_t batch) {
     StackInputs<T> inputs = arguments.inputs(nullptr, {}, std::nullopt);
     inputs.batch = batch;
-    inputs.packed = packed.data();
     inputs.int8 = int8;
+    inputs.packed = checked("weights", packed, stack_packed_size(inputs));
     return inputs;
   }
 

@@ -96,8 +96,8 @@ nb::tuple bound_scan_packed(int cell, int recurrence, bool reverse, Input<T> x, 
   inputs.sizes = {int64_t(x.shape(0)), int64_t(x.shape(1)), int64_t(x.shape(2)), int64_t(h.shape(1))};
   inputs.reverse = reverse;
   inputs.x = x.data();
-  inputs.packed = packed.data();
   inputs.int8 = int8;
+  inputs.packed = checked("weights", packed, packed_size(inputs));
   inputs.state[0] = h.data();
   inputs.state[1] = c ? c->data() : nullptr;
   inputs.lengths = lengths ? lengths->data() : nullptr;
@@ -112,6 +112,7 @@ nb::tuple bound_scan_backward(int cell, int recurrence, bool reverse, Input<T> x
                               std::vector<Input<T>> grad_state) {
   const Arguments<T> arguments{cell,    recurrence, reverse, x,       weight_ih, weight_hh,
                                bias_ih, bias_hh,    state,   lengths, mask};
+  checked("gates", saved, saved_size(arguments.inputs()));
   Output<T> d_x = new_array<T>(shape_of(x));
   Output<T> d_weight_ih = new_array<T>(shape_of(weight_ih));
   Output<T> d_weight_hh = new_array<T>(weight_hh ? shape_of(*weight_hh) : std::vector<size_t>{0});
@@ -183,8 +184,8 @@ nb::tuple bound_scan_stack_packed(std::vector<Layer<T>> layers, Input<T> packed,
                                   std::vector<std::vector<Input<T>>> state, std::optional<Lengths> lengths) {
   StackArguments<T> arguments(layers);
   StackInputs<T> inputs = arguments.inputs(&x, state, lengths);
-  inputs.packed = packed.data();
   inputs.int8 = int8;
+  inputs.packed = checked("weights", packed, stack_packed_size(inputs));
   return run_stack(inputs, false);
 }
 
@@ -196,6 +197,7 @@ nb::tuple bound_scan_stack_backward(std::vector<Layer<T>> layers, Input<T> x,
                                     std::vector<std::vector<Input<T>>> grad_state) {
   StackArguments<T> arguments(layers);
   const StackInputs<T> inputs = arguments.inputs(&x, state, lengths, reverse);
+  checked("gates", saved, stack_saved_size(inputs));
   Output<T> d_x = new_array<T>(shape_of(x));
   std::vector<std::tuple<Output<T>, Output<T>, Output<T>, Output<T>, Output<T>, std::vector<Output<T>>,
                          std::vector<Output<T>>>>

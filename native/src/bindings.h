@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -26,6 +27,21 @@ using Input = nb::ndarray<const T, nb::c_contig, nb::device::cpu>;
 using Lengths = nb::ndarray<const int64_t, nb::c_contig, nb::device::cpu>;
 template <class T>
 using Output = nb::ndarray<nb::numpy, T>;
+
+[[noreturn]] inline void raise(const char* error, const std::string& message) {
+  const nb::object type = nb::module_::import_("noria.errors").attr(error);
+  PyErr_SetString(type.ptr(), message.c_str());
+  throw nb::python_error();
+}
+
+// The numbers of an array that an earlier call made, once it is found as large as these sizes ask.
+template <class T>
+const T* checked(const char* name, const Input<T>& array, int64_t size) {
+  if (int64_t(array.size()) != size)
+    raise("ShapeError", std::string(name) + " has " + std::to_string(array.size()) + " numbers, expected " +
+                            std::to_string(size) + ": give what was made for these sizes");
+  return array.data();
+}
 
 template <class T>
 Output<T> new_array(std::vector<size_t> shape) {

@@ -126,6 +126,7 @@ int64_t stack_packed_size(const StackInputs<T>& in) {
 
 template <class T>
 void stack_pack(const StackInputs<T>& in, T* packed) {
+  const FlushDenormals flush;
   for (int64_t l = 0; l < in.layer_count; ++l) {
     kernels<T>().pack(in.layers[l], in.int8, packed);
     packed += kernels<T>().packed_size(in.layers[l], in.int8);

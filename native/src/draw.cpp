@@ -22,7 +22,7 @@ class Row {
     if (how_.repetition_penalty != 1 && recent_count) penalise(recent, recent_count);
     const auto likeliest = std::max_element(logits_.begin(), logits_.end());
     const T largest = *likeliest;
-    if (!std::isfinite(largest)) return -1;
+    if (!std::isfinite(largest) || !all_numbers()) return -1;
     if (how_.temperature == 0) return likeliest - logits_.begin();
     const T least = how_.top_k && how_.top_k < int64_t(logits_.size()) ? kth_largest() : -infinity;
     for (size_t v = 0; v < logits_.size(); ++v)
@@ -37,6 +37,12 @@ class Row {
 
  private:
   static constexpr T infinity = std::numeric_limits<T>::infinity();
+
+  bool all_numbers() const {
+    bool found = true;
+    for (const T logit : logits_) found &= logit == logit;
+    return found;
+  }
 
   void penalise(const int64_t* recent, int64_t count) {
     const T largest = *std::max_element(logits_.begin(), logits_.end());

@@ -9,6 +9,9 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
+#if defined(__linux__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
 
 #include "noria.h"
 
@@ -64,6 +67,9 @@ class LargeBlocks {
     return false;
   }
 
+  void lock() { mutex_.lock(); }
+  void unlock() { mutex_.unlock(); }
+
  private:
   void keep(Block block) {
     while (!kept_.empty() && kept_bytes_ + block.capacity > most_kept) {
@@ -83,9 +89,17 @@ class LargeBlocks {
   size_t kept_bytes_ = 0;
 };
 
-// Never destroyed: arrays may be given back while the process ends.
+// Never destroyed: arrays may be given back while the process ends. A fork waits until nobody changes
+// them, as the child has no thread that could finish.
 LargeBlocks& large_blocks() {
-  static LargeBlocks* blocks = new LargeBlocks;
+  static LargeBlocks* blocks = [] {
+    auto* made = new LargeBlocks;
+#if defined(__linux__) || defined(__APPLE__)
+    pthread_atfork([] { large_blocks().lock(); }, [] { large_blocks().unlock(); },
+                   [] { large_blocks().unlock(); });
+#endif
+    return made;
+  }();
   return *blocks;
 }
 

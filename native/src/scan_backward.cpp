@@ -150,7 +150,7 @@ struct Back : Numbers<T, CellType> {
       const T* earlier = t > 0 ? layer.saved + (job.offset[t - 1] + s) * panels * K * W + S * W : nullptr;
       const T* grad_y = layer.grad_y ? layer.grad_y + job.at(s, t) * hidden : nullptr;
       // Rows lie far apart in memory.
-      const T* next_grad_y = s + 1 < rows.last ? layer.grad_y + job.at(s + 1, t) * hidden : grad_y;
+      const T* next_grad_y = grad_y && s + 1 < rows.last ? layer.grad_y + job.at(s + 1, t) * hidden : grad_y;
       T* d_a_of_step = layer.d_norm + (step - block.base) * d_a_row;
       for (int64_t panel = own.first; panel < own.last; ++panel) {
         const int64_t j = panel * W, at = s * padded + j;

@@ -34,7 +34,11 @@ void pause() {
 
 template <class Done>
 void spin_until(Done done) {
-  for (int i = 0; !done(); ++i) i < spins_before_yield ? pause() : std::this_thread::yield();
+  for (int i = 0; i < spins_before_yield; ++i) {
+    if (done()) return;
+    pause();
+  }
+  while (!done()) std::this_thread::yield();
 }
 
 class Pool {

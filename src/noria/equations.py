@@ -364,7 +364,9 @@ class _Reader:
         return WiringError(f"cell {self.equations.name}{where}: {_restored(message)}")
 
 
-def _is_name(name: str) -> bool:
+def _is_name(name: Any) -> bool:
+    if not isinstance(name, str):
+        return False
     return name.isidentifier() and "__" not in name and not keyword.iskeyword(name)
 
 

@@ -317,6 +317,11 @@ class Wiring:
         for edge in self.edges:
             if not {edge.target, edge.source} <= set(range(len(self.layers))):
                 raise WiringError(f"edge {edge.target}←{edge.source} joins no two layers")
+            receiver = self.layers[edge.target]
+            if not (receiver.carries_state or receiver.cell == "linear"):
+                raise WiringError(
+                    f"edge {edge.target}←{edge.source} ends in a layer that carries no state"
+                )
             wanted = (self.layers[edge.target].hidden_size, self.layers[edge.source].hidden_size)
             kinds = _EDGE_KINDS if edge.target == edge.source else ("dense", "masked")
             packed = (math.prod(wanted) + 7) // 8 if edge.kind == "masked" else 0

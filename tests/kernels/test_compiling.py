@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,6 +112,25 @@ def test_what_is_compiled_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatch)
         )
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_waits_for_whoever_compiles() -> None:
+    held = threading.Event()
+
+    def hold() -> None:
+        with module._lock:
+            held.set()
+            time.sleep(0.2)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    child = os.fork()
+    if not child:
+        os._exit(0 if module._lock.acquire(timeout=5) else 1)
+    holder.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 @pytest.mark.parametrize("damage", [b"", b"short", b"\0" * 2000])
 def test_a_damaged_file_is_made_again(folder: Path, damage: bytes) -> None:
     compiled_cell(MEANING, "float32", save=False)
@@ -123,6 +144,15 @@ def test_a_damaged_file_is_made_again(folder: Path, damage: bytes) -> None:
 def test_a_folder_that_others_may_write_is_not_used(folder: Path) -> None:
     folder.mkdir()
     folder.chmod(0o777)
+    assert compiled_cell(MEANING, "float32", save=False)[:4] == (1, 1, 0, 1)
+    assert files(folder) == []
+
+
+def test_a_failed_write_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse_to_replace(self: Path, target: Path) -> None:
+        raise OSError("no space is left")
+
+    monkeypatch.setattr(Path, "replace", refuse_to_replace)
     assert compiled_cell(MEANING, "float32", save=False)[:4] == (1, 1, 0, 1)
     assert files(folder) == []
 

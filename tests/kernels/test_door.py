@@ -76,6 +76,12 @@ def test_wrong_kinds_are_refused() -> None:
         replace(case, cell="lsmt").scan()
     with pytest.raises(KernelError, match="float32 or float64, not float16"):
         replace(case, x=case.x.astype("float16")).scan()
+    with pytest.raises(KernelError, match="float32 or float64, not >f8"):
+        replace(case, x=case.x.astype(">f8")).scan()
+    with pytest.raises(KernelError, match="float32 or float64, not >f8"):
+        kernels.pack_stack([kernels.StackLayer("linear", np.ones((1, 1), ">f8"), np.ones(1))])
+    with pytest.raises(KernelError, match="float32 or float64, not >f8"):
+        kernels.linear(np.zeros((2, 3), ">f8"), np.zeros((5, 3)), None)
     with pytest.raises(KernelError, match="bias_hh is float32, but x is float64"):
         replace(case, bias_hh=case.bias_hh.astype("float32")).scan()
     with pytest.raises(KernelError, match="lengths is float64, expected integers"):
@@ -90,12 +96,12 @@ def test_wrong_kinds_are_refused() -> None:
 
 def test_explain() -> None:
     for cell in CELLS:
-        for recurrence in ("dense", "diagonal", "none"):
+        for recurrence in ("dense", "diagonal", "off_diagonal", "masked", "none"):
             assert (
                 kernels.explain(cell, hidden_size=3, dtype="float32", recurrence=recurrence) is None
             )
     for changes, word in [
-        ({"cell": "mgu"}, "mgu"),
+        ({"cell": "mgu"}, "not mgu; any other it runs by its eq"),
         ({"dtype": "bfloat16"}, "bfloat16"),
         ({"recurrence": "ring"}, "ring"),
         ({"device": "cuda"}, "cuda"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -27,6 +29,15 @@ def test_same_bits_as_scan(cell: str, dtype: str, recurrence: str, reverse: bool
     assert found.y.tobytes() == wanted.y.tobytes()
     for one, other in zip(found.state, wanted.state, strict=True):
         assert one.tobytes() == other.tobytes()
+
+
+def test_denormal_biases_count_for_nothing_packed_or_not() -> None:
+    # two of them make a number that is none
+    case = problem("linear", 1, 1, 3, 4)
+    tiny, zero = np.full(4, 1.2e-308), np.zeros((4, 3))
+    case = replace(case, weight_ih=zero, bias_ih=tiny, bias_hh=tiny, state=(np.zeros((1, 4)),))
+    assert not case.scan().y.any()
+    assert not kernels.scan_packed(packed(case), case.x, case.state).y.any()
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -60,3 +71,10 @@ def test_refusals() -> None:
     with pytest.raises(KernelError, match="not mgu"):
         kernels.pack("mgu", case.weight_ih, None, case.bias_ih, case.bias_hh)
     assert np.isfinite(kernels.scan_packed(weights, case.x, case.state).y).all()
+    short = replace(weights, weights=weights.weights[:-1])
+    with pytest.raises(ShapeError, match=r"weights has \d+ numbers, expected \d+: give what was"):
+        kernels.scan_packed(short, case.x, case.state)
+    saved = case.scan(save=True).saved
+    assert saved is not None
+    with pytest.raises(ShapeError, match=r"gates has \d+ numbers"):
+        kernels.scan_backward(saved._replace(gates=saved.gates[:-1]), case.grad_y, case.grad_state)

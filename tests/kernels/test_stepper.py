@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -137,4 +139,10 @@ def test_refusals() -> None:
         stepper.state = tuple(tuple(part[:1] for part in own) for own in before)
     with pytest.raises(ShapeError, match="batch_size is 0"):
         kernels.Stepper(kernels.pack_stack(case.layers), 0)
+    whole = kernels.pack_stack(case.layers)
+    short = dataclasses.replace(whole, weights=whole.weights[:-1])
+    with pytest.raises(ShapeError, match=r"weights has \d+ numbers, expected \d+"):
+        kernels.Stepper(short)
+    with pytest.raises(ShapeError, match=r"weights has \d+ numbers, expected \d+"):
+        kernels.scan_stack_packed(short, case.x, case.state)
     assert same(stepper.state, before)

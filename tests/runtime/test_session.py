@@ -193,6 +193,21 @@ def test_a_state_goes_on_in_another_session(path: Path, session: Session) -> Non
     assert other.step(restored, event)[1] == session.step(state, event)[1]
 
 
+def test_eight_bit_weights(path: Path, session: Session, tmp_path: Path) -> None:
+    rounded = Session.open(path, int8=True)
+    events = some_events(8)
+    state, found = walked(rounded, events)
+    assert walked(Session.open(path, int8=True), events)[1] == found
+    _, wanted = walked(session, events)
+    found, wanted = ([answer["y"] for answer in answers] for answers in (found, wanted))
+    assert found != wanted
+    np.testing.assert_allclose(found, wanted, atol=0.05)
+    session.state_from_bytes(rounded.state_to_bytes(state))  # one goes on from the other
+    saved(tmp_path / "double").double().save(tmp_path / "double")
+    with pytest.raises(UsageError, match="is float64: int8=True takes float32"):
+        Session.open(tmp_path / "double", int8=True)
+
+
 def test_a_state_of_another_model_is_refused(tmp_path: Path, session: Session) -> None:
     saved(tmp_path / "other", seed=1)
     other = Session.open(tmp_path / "other")

@@ -106,11 +106,23 @@ def test_weights_of_another_plan_are_refused() -> None:
         TranslationStepper(net.plan.to_dict(), weights)
 
 
-def translator(kind: str) -> TextTranslator:
+def translator(kind: str, longest: int | None = None) -> TextTranslator:
     tokenizer = Tokenizer.train(
         ["das rote haus am fluss", "a red house by the river"], kind, vocabulary_size=300
     )
-    return TextTranslator(tokenizer, stepper(module(vocabulary_size=len(tokenizer))))
+    return TextTranslator(tokenizer, stepper(module(vocabulary_size=len(tokenizer))), longest)
+
+
+@pytest.mark.parametrize(("longest", "wanted"), [(7, 100), (60, 120), (None, 1000)])
+def test_a_long_text_does_not_make_a_translation_without_end(
+    longest: int | None, wanted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Tokenizer, "END", 5)  # which never comes
+    run = translator("byte", longest)
+    ((found,),) = run.translate(["haus" * 200])
+    assert len(found.target) == wanted
+    ((found,),) = run.translate(["haus"])
+    assert len(found.target) == 18
 
 
 @pytest.mark.parametrize("kind", ["word", "bpe", "character", "byte"])

@@ -183,8 +183,7 @@ def test_a_message_that_is_too_long_ends_the_connection(server: ServerProcess) -
         # In two fragments, of which the second goes too far: a server that hangs up on bytes it
         # has not read resets the connection, perhaps before the reason has arrived.
         with pytest.raises(ConnectionClosed) as raised:
-            await speaker.socket.send(["[".ljust(1 << 20), "]"])
-            await speaker.hear()
+            await asyncio.gather(speaker.socket.send(["[".ljust(1 << 20), "]"]), speaker.hear())
         assert raised.value.rcvd is not None
         assert raised.value.rcvd.code == 1009
 

@@ -197,6 +197,17 @@ def test_sklearn_habits(fitted: LanguageModel) -> None:
         copy.generate("eins")
 
 
+def test_an_adaptive_softmax_narrow_and_with_clusters_that_do_not_occur() -> None:
+    settings: dict[str, Any] = {"cutoffs": (3, 8), "hidden_size": 16, "embedding_size": 4}
+    model = small_language(tokens="word", baselines=("fnn",), **settings).fit([story(300)])
+    assert model.fnn_ is not None
+    assert model.fnn_.module.plan.wiring.layers[0].hidden_size >= 16
+    often = model.tokenizer_.vocabulary[4]
+    comparison = model.evaluate([f"{often} " * 100], adapt=True)
+    adapting = next(score for score in comparison.scores if score.model.endswith("adapting"))
+    assert 0 < adapting.loss < comparison.scores[0].loss
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -208,6 +219,10 @@ def test_sklearn_habits(fitted: LanguageModel) -> None:
         ({"average_after": 0}, "average_after is 0: it must be at least 1"),
         ({"tokens": "letters"}, "tokens is 'letters', expected one of character"),
         ({"cutoffs": (900,)}, "stay below the vocabulary's"),
+        (
+            {"cutoffs": (9,), "tokens": "bpe"},
+            "in the order of their frequency, which 'bpe' are not",
+        ),
         ({"baselines": ("arima",)}, "baseline 'arima' is none of fnn, kneser_ney"),
         ({"cell": "lstmm"}, "lstmm"),
     ],

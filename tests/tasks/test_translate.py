@@ -10,6 +10,7 @@ from sklearn.base import clone
 
 from noria import Translator
 from noria.errors import DataError, ModelFileError, UsageError
+from noria.features.tokens import Tokenizer
 from noria.runtime import read_model, write_model
 from noria.training import trained
 from noria.training.loop import History
@@ -117,6 +118,38 @@ def test_saved_and_loaded_is_the_same_bit_for_bit(settings: Any, tmp_path: Path)
     again = read_model(tmp_path / "again.noria").weights
     for name, weight in read_model(tmp_path / "m.noria").weights.items():
         assert again[name].tobytes() == weight.tobytes()
+
+
+def test_a_run_that_goes_on_keeps_its_tokens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # learning pieces is not the same twice: here it differs as much as it can
+    settings: dict[str, Any] = {"tokens": "unigram", "vocabulary_size": 300, "checkpoint_every": 3}
+    checkpoint = tmp_path / "c"
+    first = small_translator(steps=6, **settings).fit(*pairs(60), checkpoint=checkpoint)
+    with monkeypatch.context() as patched:
+        patched.delattr(Tokenizer, "train")
+        again = small_translator(steps=6, **settings)
+        again.fit(*pairs(60), checkpoint=checkpoint, resume=True)
+    assert again.tokenizer_.to_dict() == first.tokenizer_.to_dict()
+    for name, weight in first.network_.weights().items():
+        assert again.network_.weights()[name].tobytes() == weight.tobytes(), name
+    (file,) = (path for path in again.checkpoints(checkpoint) if path.name == "c-tokenizer")
+    other = small_translator(steps=6, **settings | {"vocabulary_size": 290})
+    with pytest.raises(ModelFileError, match="c-tokenizer was written for other data or settings"):
+        other.fit(*pairs(60), checkpoint=checkpoint, resume=True)
+    file.write_text("{}")
+    with pytest.raises(ModelFileError, match="c-tokenizer is damaged"):
+        again.fit(*pairs(60), checkpoint=checkpoint, resume=True)
+    file.unlink()  # nothing tells that the weights are for these tokens
+    original = Tokenizer.train
+
+    def differently(texts: Any, kind: str, **options: Any) -> Tokenizer:
+        return original(texts, kind, **options | {"vocabulary_size": 290})
+
+    monkeypatch.setattr(Tokenizer, "train", differently)
+    with pytest.raises(ModelFileError, match="c-network was written for other data or settings"):
+        again.fit(*pairs(60), checkpoint=checkpoint, resume=True)
 
 
 def test_resumed_is_not_to_be_told_from_not_interrupted(

@@ -84,7 +84,17 @@ def cell_from_equations(meaning: Equations) -> type[EquationCell]:
         "parameters": meaning.parameters,
         "equations": meaning.text,
     }
-    return type(meaning.name, (EquationCell,), {"__doc__": meaning.text, **parts})
+    parts |= {"__doc__": meaning.text, "__reduce__": _reduce}
+    return type(meaning.name, (EquationCell,), parts)
+
+
+def _reduce(cell: EquationCell) -> tuple[Any, ...]:
+    """To pickle a cell whose class stands in no module: its equations make it again."""
+    return _again, (cell.meaning, cell.hidden_size, cell.layer_norm)
+
+
+def _again(meaning: Equations, hidden_size: int, layer_norm: bool) -> EquationCell:
+    return cell_from_equations(meaning)(hidden_size, layer_norm=layer_norm)
 
 
 def _apply(function: str, *arguments: Tensor) -> Any:

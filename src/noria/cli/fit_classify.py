@@ -115,7 +115,8 @@ def classify(
     vectors
         Of texts: file of word vectors to begin with, word2vec's or GloVe's text or safetensors.
     cell
-        lstm, gru, rnn_tanh or rnn_relu; lstm for series, gru for texts.
+        lstm, gru, rnn_tanh, rnn_relu, peepholelstm, coupledlstm, mgu, leakyrnn or slstm; unless
+        given lstm for series, gru for texts.
     hidden_size
         Neurons of a layer, in each direction; 64.
     num_layers

@@ -54,7 +54,7 @@ def detect(
     value
         Columns of the channels, separated by commas; the column value if left out.
     cell
-        lstm, gru, rnn_tanh or rnn_relu.
+        lstm, gru, rnn_tanh, rnn_relu, peepholelstm, coupledlstm, mgu, leakyrnn or slstm.
     hidden_size
         Neurons of a layer.
     num_layers

@@ -102,7 +102,7 @@ def forecast(
         Season lengths in steps, separated by commas; those of the frequency if left out, or for
         step numbers one found in the data.
     cell
-        lstm, gru, rnn_tanh or rnn_relu; lstm.
+        lstm, gru, rnn_tanh, rnn_relu, peepholelstm, coupledlstm, mgu, leakyrnn or slstm; lstm.
     hidden_size
         Neurons of a layer; by the amount of data if left out.
     num_layers

@@ -91,7 +91,7 @@ def language(
     lower_case
         Take capitals for small letters.
     cell
-        lstm, gru, rnn_tanh or rnn_relu.
+        lstm, gru, rnn_tanh, rnn_relu, peepholelstm, coupledlstm, mgu, leakyrnn or slstm.
     embedding_size
         Numbers that stand for a token.
     hidden_size

@@ -72,7 +72,7 @@ def regress(
     value
         Columns of the channels, separated by commas; the column value if left out.
     cell
-        lstm, gru, rnn_tanh or rnn_relu.
+        lstm, gru, rnn_tanh, rnn_relu, peepholelstm, coupledlstm, mgu, leakyrnn or slstm.
     hidden_size
         Neurons of a layer, in each direction.
     num_layers

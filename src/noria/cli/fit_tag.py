@@ -96,7 +96,7 @@ def tag(
     character_size
         Neurons, in each direction, that read a word's characters; 0 for none.
     cell
-        lstm, gru, rnn_tanh or rnn_relu.
+        lstm, gru, rnn_tanh, rnn_relu, peepholelstm, coupledlstm, mgu, leakyrnn or slstm.
     hidden_size
         Neurons of a layer, in each direction.
     num_layers

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from pathlib import Path
 
+from noria.cli.arguments import Flag
 from noria.errors import UsageError
 
 __all__ = ["serve"]
@@ -22,6 +23,7 @@ def serve(
     batch_wait_ms: float = 2.0,
     keep_answers: int = 256,
     expire_after: str | None = None,
+    int8: Flag = False,
 ) -> None:
     """Serve models: events of many streams over HTTP and WebSocket, durable when answered.
 
@@ -43,6 +45,8 @@ def serve(
         Answers of a stream that can be had again.
     expire_after
         Delete streams without events for so long, such as 30m, 12h or 90d; never if left out.
+    int8
+        Round the networks' weights to eight bits: faster where they are large, a little off.
     """
     if not models:
         raise UsageError("name a model file: noria serve MODEL")
@@ -63,7 +67,7 @@ def serve(
     )
     tokens = None if token_file is None else server.read_tokens(token_file)
     server.serve(
-        server.Models.open(models),
+        server.Models.open(models, int8=int8),
         server.store_from_url(store),
         host=host,
         port=port,

@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike
 
 from noria.errors import KernelError, ShapeError, UsageError
 from noria.kernels import _native
-from noria.kernels.scan import Array
+from noria.kernels.scan import Array, dtype_name
 
 __all__ = ["Draw", "check_draw", "checked", "checked_recent", "draw"]
 
@@ -60,13 +60,13 @@ def draw(how: Draw, logits: Array, uniforms: Array, recent: Array | None = None)
     check_draw(how)
     if logits.ndim != 2 or not logits.shape[1]:
         raise ShapeError(f"logits has shape {logits.shape}, expected (B, V) with V of 1 or more")
-    if logits.dtype.name not in _DRAW:
+    if dtype_name(logits.dtype) not in _DRAW:
         raise KernelError(f"The native core draws from float32 or float64, not {logits.dtype}.")
     batch, outcomes = logits.shape
     uniforms = checked("uniforms", uniforms, np.float64, (batch,))
     if recent is not None:
         recent = checked_recent(recent, batch, outcomes)
-    return _DRAW[logits.dtype.name](how, np.ascontiguousarray(logits), uniforms, recent)
+    return _DRAW[dtype_name(logits.dtype)](how, np.ascontiguousarray(logits), uniforms, recent)
 
 
 def check_draw(how: Draw) -> None:

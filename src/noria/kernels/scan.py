@@ -39,6 +39,7 @@ SLOTS = {
     "linear": ("a",),
 }
 RECURRENCES = {"dense": 0, "diagonal": 1, "none": 2}
+_DENSE_WITH_ZEROS = ("off_diagonal", "masked")
 _SCAN = {"float32": _native.scan_float32, "float64": _native.scan_float64}
 _SCAN_BACKWARD = {
     "float32": _native.scan_backward_float32,
@@ -104,10 +105,12 @@ def explain(
     """Say why the native core does not run a configuration.
 
     Args:
-        cell: "lstm", "gru", "rnn_tanh", "rnn_relu" or "linear"; or the equations of another.
+        cell: "lstm", "gru", "rnn_tanh", "rnn_relu" or "linear"; or the equations of another, such
+            as `noria.cells.SLSTM.meaning`.
         hidden_size: H.
         dtype: "float32" or "float64".
-        recurrence: "dense" (every neuron hears every neuron), "diagonal" (only itself) or "none".
+        recurrence: "dense" (every neuron hears every neuron), "diagonal" (only itself),
+            "off_diagonal" (all but itself), "masked" (some of them) or "none".
         device: "cpu".
         save: Whether gradients will be asked for.
 
@@ -119,14 +122,18 @@ def explain(
     'The native core computes in float32 or float64, not float16.'
     """
     if isinstance(cell, str) and cell not in CELLS:
-        return f"The native core has the cells {', '.join(CELLS)}, not {cell}."
+        return (
+            f"The native core has the cells {', '.join(CELLS)}, not {cell}; any other it runs by"
+            " its equations: give the cell's meaning."
+        )
     if isinstance(cell, Equations) and (library := missing_library(save=save)):
         return (
             f"The native core compiles the equations of {cell.name} with {library}, which is not"
             " installed: pip install 'noria[cells]'."
         )
-    if recurrence not in RECURRENCES:
-        return f"The native core has the recurrences {', '.join(RECURRENCES)}, not {recurrence}."
+    if recurrence not in (*RECURRENCES, *_DENSE_WITH_ZEROS):
+        known = ", ".join((*RECURRENCES, *_DENSE_WITH_ZEROS))
+        return f"The native core has the recurrences {known}, not {recurrence}."
     if dtype not in _SCAN:
         return f"The native core computes in float32 or float64, not {dtype}."
     if device != "cpu":
@@ -274,7 +281,7 @@ def linear(x: Array, weight: Array, bias: Array | None) -> Array:
         ShapeError: if the shapes disagree.
         KernelError: if the core does not compute in this dtype.
     """
-    if str(x.dtype) not in _LINEAR:
+    if dtype_name(x.dtype) not in _LINEAR:
         raise KernelError(f"The native core computes in float32 or float64, not {x.dtype}.")
     if x.ndim < 1 or weight.ndim != 2:
         raise ShapeError(
@@ -285,13 +292,13 @@ def linear(x: Array, weight: Array, bias: Array | None) -> Array:
     if bias is not None:
         bias = dense("bias", bias, x.dtype, outputs)
     rows = np.ascontiguousarray(x).reshape(int(np.prod(x.shape[:-1])), x.shape[-1])
-    return _LINEAR[str(x.dtype)](rows, weight, bias).reshape(*x.shape[:-1], weight.shape[0])
+    return _LINEAR[dtype_name(x.dtype)](rows, weight, bias).reshape(*x.shape[:-1], weight.shape[0])
 
 
 @functools.lru_cache
 def dtype_name(dtype: np.dtype[Any]) -> str:
     """Its name, which numpy takes longer to find than a small step takes."""
-    return dtype.name
+    return dtype.name if dtype.isnative else dtype.str
 
 
 def gates_of(cell: str | Equations) -> int:

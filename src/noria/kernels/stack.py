@@ -276,7 +276,7 @@ def pack_stack(layers: Sequence[StackLayer], int8: bool = False) -> PackedStack:
                     *(("weight_hh", a) for a in layer.weight_hh.values()),
                 )
             )
-    return PackedStack(checked, _PACK[str(first.dtype)](arguments(checked), int8), int8)
+    return PackedStack(checked, _PACK[dtype_name(first.dtype)](arguments(checked), int8), int8)
 
 
 def scan_stack_packed(

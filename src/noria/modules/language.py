@@ -17,9 +17,10 @@ from noria.feedback import Feedback
 from noria.network import Network, NetworkState
 from noria.wiring import Wiring
 
-__all__ = ["LanguageModule", "LanguagePlan"]
+__all__ = ["NARROWER", "LanguageModule", "LanguagePlan"]
 
-_NARROWER = 4  # each cluster of an adaptive softmax is so many times narrower than the one before
+NARROWER = 4
+"""Each cluster of an adaptive softmax is so many times narrower than the one before."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,10 +71,10 @@ class LanguagePlan:
                 f"cutoffs {', '.join(map(str, cutoffs))}: they must rise and stay below the"
                 f" vocabulary's {vocabulary_size} tokens"
             )
-        if hidden_size < _NARROWER ** len(cutoffs):
+        if hidden_size < NARROWER ** len(cutoffs):
             raise UsageError(
                 f"{len(cutoffs)} cutoffs need a hidden_size of at least"
-                f" {_NARROWER ** len(cutoffs)}: each rarer cluster has a fourth of the width"
+                f" {NARROWER ** len(cutoffs)}: each rarer cluster has a fourth of the width"
             )
         sizes = [hidden_size] * num_layers
         if tied:
@@ -137,7 +138,7 @@ class LanguageModule(nn.Module):
         self.adaptive: nn.AdaptiveLogSoftmaxWithLoss | None = None
         if plan.cutoffs:
             self.adaptive = nn.AdaptiveLogSoftmaxWithLoss(
-                width, plan.vocabulary_size, list(plan.cutoffs), div_value=_NARROWER
+                width, plan.vocabulary_size, list(plan.cutoffs), div_value=NARROWER
             )
         else:
             self.output = nn.Linear(width, plan.vocabulary_size)

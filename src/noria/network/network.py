@@ -43,8 +43,8 @@ class Network(nn.Module):
         recurrent_dropout: Probability of dropping it on its way back; one mask per sequence.
         weight_dropout: Probability of dropping a recurrent weight itself; one mask per call, for
             all rows and steps of it (DropConnect, as in AWD-LSTM).
-        backend: "auto" runs the native kernel where it can and the oracle elsewhere, "native"
-            raises where the kernel cannot run, "oracle" is plain torch operations.
+        backend: "auto" runs the native kernel where it can, and the oracle, with a warning, where
+            it cannot; "native" raises there; "oracle" is plain torch operations.
 
     Attributes:
         wiring: The description that all readers share.

@@ -7,6 +7,7 @@ two. A cell never does.
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -24,6 +25,8 @@ __all__ = ["Backend", "StackLayer", "choose_native", "linear", "scan", "scan_sta
 
 Backend = Literal["auto", "native", "oracle"]
 
+_told: set[str] = set()
+
 
 def choose_native(cell: Cell, x: Tensor, backend: Backend, recurrence: str) -> bool:
     """Whether the native kernel runs this layer.
@@ -31,7 +34,8 @@ def choose_native(cell: Cell, x: Tensor, backend: Backend, recurrence: str) -> b
     Args:
         cell: The cell.
         x: The layer's input, for its device and dtype.
-        backend: "auto" takes the kernel where it can, "native" insists, "oracle" never does.
+        backend: "auto" takes the kernel where it can, and warns once where it cannot; "native"
+            insists, "oracle" never does.
         recurrence: "dense", "diagonal" or "none".
 
     Raises:
@@ -47,9 +51,20 @@ def choose_native(cell: Cell, x: Tensor, backend: Backend, recurrence: str) -> b
         device=x.device.type,
         save=torch.is_grad_enabled(),
     )
-    if reason is not None and backend == "native":
+    if reason is None:
+        return True
+    if backend == "native":
         raise KernelError(f"the native kernel cannot run this layer: {reason}")
-    return reason is None
+    _tell(reason)
+    return False
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _tell(reason: str) -> None:
+    """Warn once in a process that the oracle runs a layer; under torch.compile while it traces."""
+    if reason not in _told:
+        _told.add(reason)
+        warnings.warn(f"A layer runs step by step, by torch: {reason}", RuntimeWarning, 2)
 
 
 def scan(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,14 +32,21 @@ class Hypothesis:
     attention: Array
 
 
+class _Written(NamedTuple):
+    """A token, with what it looked at, behind all that was written before: many may share that."""
+
+    before: _Written | None
+    token: int
+    attention: Array
+
+
 @dataclasses.dataclass
 class _Beam:
-    """The search for one source: what has been found, and what is still open."""
+    """The search for one source: what has been found, with its score, and what is still open."""
 
     row: int
-    found: list[Hypothesis] = dataclasses.field(default_factory=list)
-    tokens: list[tuple[int, ...]] = dataclasses.field(default_factory=lambda: [()])
-    attention: list[tuple[Array, ...]] = dataclasses.field(default_factory=lambda: [()])
+    found: list[tuple[float, _Written | None]] = dataclasses.field(default_factory=list)
+    written: list[_Written | None] = dataclasses.field(default_factory=lambda: [None])
     scores: Array = dataclasses.field(default_factory=lambda: np.zeros(1))
 
 
@@ -98,45 +105,39 @@ def beam_search(
             own = slice(first, first + count)
             candidates = best[own]
             scores = beam.scores[:, None] + values[own]
-            kept_tokens: list[tuple[int, ...]] = []
-            kept_attention: list[tuple[Array, ...]] = []
+            kept: list[_Written | None] = []
             kept_scores: list[float] = []
             for place in np.argsort(-scores, axis=None, kind="stable").tolist():
                 source, token = place // wanted, int(candidates.flat[place])
                 score = float(scores.flat[place])
                 if score == -np.inf or len(kept_scores) == beam_size:
                     break
+                written = beam.written[source]
+                if token != end:
+                    written = _Written(written, token, attention[first + source].copy())
                 if token == end or number == lengths[beam.row]:
-                    tokens, seen = beam.tokens[source], beam.attention[source]
-                    if token != end:
-                        tokens, seen = (*tokens, token), (*seen, attention[first + source])
-                    found = Hypothesis(
-                        tokens,
-                        score / number**length_penalty,
-                        np.array(seen).reshape(len(seen), attention.shape[1]),
-                    )
-                    beam.found.append(found)
+                    beam.found.append((score / number**length_penalty, written))
                     if beam_size == 1:
                         break
                     continue
-                kept_tokens.append((*beam.tokens[source], token))
-                kept_attention.append((*beam.attention[source], attention[first + source]))
+                kept.append(written)
                 kept_scores.append(score)
                 rows.append(first + source)
                 chosen.append(token)
             first += count
-            beam.found.sort(key=lambda hypothesis: -hypothesis.score)
+            beam.found.sort(key=lambda found: -found[0])
             del beam.found[n_best:]
             reachable = max(kept_scores, default=-np.inf) / number**length_penalty
             if not kept_scores or (
-                len(beam.found) >= n_best and beam.found[n_best - 1].score >= reachable
+                len(beam.found) >= n_best and beam.found[n_best - 1][0] >= reachable
             ):
-                done[beam.row] = beam.found
+                done[beam.row] = [
+                    _hypothesis(score, written, attention.shape[1]) for score, written in beam.found
+                ]
                 if kept_scores:
                     del rows[-len(kept_scores) :], chosen[-len(kept_scores) :]
                 continue
-            beam.tokens, beam.attention = kept_tokens, kept_attention
-            beam.scores = np.array(kept_scores)
+            beam.written, beam.scores = kept, np.array(kept_scores)
             open_beams.append(beam)
         beams = open_beams
         if not beams:
@@ -144,6 +145,16 @@ def beam_search(
         last = np.array(chosen)
         state = take(state, np.array(rows))
     return done
+
+
+def _hypothesis(score: float, written: _Written | None, width: int) -> Hypothesis:
+    tokens, attention = [], []
+    while written is not None:
+        tokens.append(written.token)
+        attention.append(written.attention)
+        written = written.before
+    seen = np.array(attention[::-1]).reshape(len(attention), width)
+    return Hypothesis(tuple(tokens[::-1]), score, seen)
 
 
 def _top(values: Array, count: int) -> Array:

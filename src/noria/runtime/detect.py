@@ -64,9 +64,9 @@ class DetectStream:
         model: A model file that `AnomalyDetector.save` wrote.
     """
 
-    def __init__(self, model: ModelFile) -> None:
+    def __init__(self, model: ModelFile, *, int8: bool = False) -> None:
         document = model.document["detection"]
-        self.stepper = NetworkStepper(model.wiring, model.part("network"))
+        self.stepper = NetworkStepper(model.wiring, model.part("network"), int8=int8)
         self._time: str = document["time"]
         self._dates: bool = document["dates"]
         self._channels = Channels.from_dict(document["channels"])

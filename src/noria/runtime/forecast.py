@@ -66,7 +66,7 @@ class ForecastStream:
         model: A model file that `noria.Forecaster.save` wrote.
     """
 
-    def __init__(self, model: ModelFile) -> None:
+    def __init__(self, model: ModelFile, *, int8: bool = False) -> None:
         document = model.document
         part = document["parts"]["network"]
         settings = document["settings"]
@@ -75,7 +75,7 @@ class ForecastStream:
             raise ModelFileError("the model file is damaged: it has not as many members as it says")
         members = [_below(f"network.{n}.", model.weights) for n in range(len(found))]
         self.stepper = EnsembleStepper(
-            [NetworkStepper(model.wiring, _below("network.", own)) for own in members]
+            [NetworkStepper(model.wiring, _below("network.", own), int8=int8) for own in members]
         )
         self._heads = [HorizonWeights.from_names(_below("head.", own)) for own in members]
         self._window = part["window"] and Window(**part["window"])

@@ -38,7 +38,7 @@ class LanguageStream:
         UsageError: if the model writes what a condition calls up.
     """
 
-    def __init__(self, model: ModelFile) -> None:
+    def __init__(self, model: ModelFile, *, int8: bool = False) -> None:
         document = model.document
         if document["columns"]["condition"] is not None:
             raise UsageError(
@@ -51,7 +51,7 @@ class LanguageStream:
             for name, array in weights.items()
             if name.startswith("network.")
         }
-        self.stepper = NetworkStepper(model.wiring, network)
+        self.stepper = NetworkStepper(model.wiring, network, int8=int8)
         self._tokenizer = Tokenizer.from_dict(document["tokenizer"])
         self._embedding = np.ascontiguousarray(weights["embedding.weight"])
         self._output = LanguageOutput(plan, weights)

@@ -22,8 +22,8 @@ class PlainStream:
         model: A model file that `noria.Network.save` wrote.
     """
 
-    def __init__(self, model: ModelFile) -> None:
-        self.stepper = NetworkStepper(model.wiring, model.weights)
+    def __init__(self, model: ModelFile, *, int8: bool = False) -> None:
+        self.stepper = NetworkStepper(model.wiring, model.weights, int8=int8)
 
     def start(self) -> None:
         """Nothing to remember."""

@@ -74,7 +74,7 @@ class StreamTask(Protocol):
     that nothing changes.
     """
 
-    def __init__(self, model: ModelFile) -> None:
+    def __init__(self, model: ModelFile, *, int8: bool = False) -> None:
         """Open a model; raises ModelFileError where it is not what its task needs."""
 
     @property
@@ -142,17 +142,20 @@ class Session:
 
     Args:
         model: A model file's content.
+        int8: Round the network's weights to eight bits: faster where it is large, a little off. A
+            state may go on from one to the other.
 
     Attributes:
         model: The model; `model.sha256` is what a saved state names.
         stepper: Its network.
 
     Raises:
-        UsageError: if the model's task or network cannot stream.
+        UsageError: if the model's task or network cannot stream, or its weights are none that eight
+            bits can stand for.
         ModelFileError: if the file is not what its task needs.
     """
 
-    def __init__(self, model: ModelFile) -> None:
+    def __init__(self, model: ModelFile, *, int8: bool = False) -> None:
         if model.task not in _TASKS:
             raise UsageError(
                 f"a model for {model.task} does not stream: its answer is about a whole that has to"
@@ -160,9 +163,11 @@ class Session:
             )
         self.model = model
         try:
-            self._task = _TASKS[model.task](model)
+            self._task = _TASKS[model.task](model, int8=int8)
         except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
-            misfit = isinstance(error, ShapeError | KernelError | WiringError)
+            misfit = isinstance(error, ShapeError | KernelError | WiringError) and not (
+                int8 and isinstance(error, KernelError)
+            )
             if isinstance(error, NoriaError) and not misfit:
                 raise
             reason = error if misfit else repr(error)
@@ -172,8 +177,12 @@ class Session:
         self._stored = self.stepper.dtype.newbyteorder("<")
 
     @classmethod
-    def open(cls, path: Path | str) -> Self:
+    def open(cls, path: Path | str, *, int8: bool = False) -> Self:
         """Read a model file and pack its weights.
+
+        Args:
+            path: The file.
+            int8: See `Session`.
 
         Raises:
             ModelFileError: if it is missing, damaged or not Noria's.
@@ -181,7 +190,7 @@ class Session:
         """
         model = read_model(path)
         try:
-            return cls(model)
+            return cls(model, int8=int8)
         except (ModelFileError, UsageError) as error:
             raise type(error)(f"{path}: {error}") from error
 

@@ -52,11 +52,16 @@ class TextTranslator:
     Args:
         tokenizer: Of the model.
         stepper: The model.
+        longest: Tokens of the longest text it was trained to write, if that is known. A translation
+            has twice as many at the most, or 100, or 1000 where it is not known.
     """
 
-    def __init__(self, tokenizer: Tokenizer, stepper: TranslationStepper) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, stepper: TranslationStepper, longest: int | None = None
+    ) -> None:
         self._tokenizer = tokenizer
         self._stepper = stepper
+        self._longest = 1000 if longest is None else max(2 * longest, 100)
 
     @classmethod
     def from_document(
@@ -73,7 +78,8 @@ class TextTranslator:
             if name.startswith("network.")
         }
         stepper = TranslationStepper(document["parts"]["network"]["plan"], own)
-        return cls(Tokenizer.from_dict(document["tokenizer"]), stepper)
+        tokenizer = Tokenizer.from_dict(document["tokenizer"])
+        return cls(tokenizer, stepper, dict(document["trained_on"]).get("longest_target"))
 
     def translate(
         self,
@@ -118,6 +124,7 @@ class TextTranslator:
                 length_penalty=length_penalty,
                 n_best=n_best,
                 forbidden=(tokenizer.PADDING, tokenizer.BEGIN),
+                longest=self._longest,
             )
             for row, hypotheses in zip(batch, found, strict=True):
                 source = self._source(texts[row], len(sources[row]))

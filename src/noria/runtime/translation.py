@@ -154,6 +154,7 @@ class TranslationStepper:
         length_penalty: float,
         n_best: int = 1,
         forbidden: Sequence[int] = (),
+        longest: int = 1000,
     ) -> list[list[Hypothesis]]:
         """Translate sources side by side; targets may be twice as long and ten tokens more.
 
@@ -165,12 +166,13 @@ class TranslationStepper:
             length_penalty: Power of the length.
             n_best: Targets wanted of each source.
             forbidden: Tokens that must not come.
+            longest: Tokens of a target at the most, however long its source is.
         """
         return beam_search(
             self.step,
             self.encode(sources),
             DecoderState.take,
-            [2 * len(source) + _SLACK for source in sources],
+            [min(2 * len(source) + _SLACK, longest) for source in sources],
             begin=begin,
             end=end,
             beam_size=beam_size,

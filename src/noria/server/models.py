@@ -59,12 +59,13 @@ class Models:
             versions[one.version] = one
 
     @classmethod
-    def open(cls, arguments: Sequence[str]) -> Models:
+    def open(cls, arguments: Sequence[str], *, int8: bool = False) -> Models:
         """Open model files.
 
         Args:
             arguments: Each PATH, NAME=PATH or NAME@VERSION=PATH; the name is that of the file
                 if left out, and the version counts from 1.
+            int8: See `noria.runtime.Session`.
 
         Raises:
             UsageError: if a name is none or is there twice, or a model cannot stream.
@@ -82,7 +83,7 @@ class Models:
                 check_name("the model's version", version)
             except Problem as problem:
                 raise UsageError(f"{argument}: {problem}; say NAME=PATH") from None
-            served.append(Served(name, version, Session.open(path)))
+            served.append(Served(name, version, Session.open(path, int8=int8)))
         return cls(served)
 
     def __iter__(self):  # type: ignore[no-untyped-def]

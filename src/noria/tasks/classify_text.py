@@ -79,7 +79,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         embedding_size: Numbers that stand for a word.
         vectors: File of word vectors to begin with, which set `embedding_size`; see
             `noria.features.vectors.read_vectors`.
-        cell: "lstm", "gru", "rnn_tanh" or "rnn_relu".
+        cell: "lstm", "gru", "rnn_tanh", "rnn_relu" or another of `noria.cells`, as "slstm".
         hidden_size: Neurons of a layer, in each direction.
         num_layers: Layers.
         feedback: Which neurons feed which; see `noria.wiring.Wiring.build`.

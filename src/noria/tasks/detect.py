@@ -68,7 +68,7 @@ class AnomalyDetector(BaseEstimator):  # type: ignore[misc]
     """Detects anomalies in one stream of events with one or several channels.
 
     Args:
-        cell: "lstm", "gru", "rnn_tanh" or "rnn_relu".
+        cell: "lstm", "gru", "rnn_tanh", "rnn_relu" or another of `noria.cells`, as "slstm".
         hidden_size: Neurons of a layer.
         num_layers: Layers.
         feedback: Which neurons feed which; see `noria.wiring.Wiring.build`.

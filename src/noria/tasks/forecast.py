@@ -64,7 +64,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
 
     Args:
         horizon: Steps forecast at once; prediction may ask for more.
-        cell: "lstm", "gru", "rnn_tanh" or "rnn_relu".
+        cell: "lstm", "gru", "rnn_tanh", "rnn_relu" or another of `noria.cells`, as "slstm".
         hidden_size: Neurons of a layer; None takes 64, and 32 for less than 2,000 steps to train
             on; twice as many with segments.
         num_layers: Layers.

@@ -48,6 +48,7 @@ _ROUNDS, _FEWEST_STEPS, _VALIDATIONS = 10, 400, 20
 _SAMPLE_TOKENS = 200
 _WINDOWS = {"character": 16, "byte": 16}
 _ORDERS = {"character": 6, "byte": 6, "word": 3, "space": 3}
+_BY_FREQUENCY = ("word", "space", "character")
 _ADAPTING_RATE, _ADAPTING_DECAY = 1e-4, 1e-3
 
 
@@ -60,7 +61,7 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
         vocabulary_size: Tokens at the most.
         min_count: How often a token must occur to be taken.
         lower_case: Take capitals for small letters.
-        cell: "lstm", "gru", "rnn_tanh" or "rnn_relu".
+        cell: "lstm", "gru", "rnn_tanh", "rnn_relu" or another of `noria.cells`, as "slstm".
         embedding_size: Numbers that stand for a token.
         hidden_size: Neurons of a layer.
         num_layers: Layers.
@@ -219,7 +220,9 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
         elif self.test_size:
             corpus, held_out = corpus.split(self.test_size, self.seed)
         learned, validated = corpus.split(self.validation_size, self.seed)
-        self.tokenizer_ = Tokenizer.train(
+        data_sha256 = learned.sha256()
+        run = TrainingRun(data_sha256, checkpoint, resume, log_dir, progress)
+        self.tokenizer_, run = run.tokenizing(
             [*learned.texts, *(learned.conditions or ())],
             self.tokens,
             vocabulary_size=self.vocabulary_size,
@@ -235,10 +238,8 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
             "characters": learned.characters,
             "tokens": len(training[0]),
             "vocabulary": len(self.tokenizer_),
-            "data_sha256": learned.sha256(),
+            "data_sha256": data_sha256,
         }
-        data_sha256 = self.trained_on_["data_sha256"]
-        run = TrainingRun(data_sha256, checkpoint, resume, log_dir, progress)
         recipe = self._recipe()
         config = self._training(len(training[0]))
         plan = LanguagePlan.build(
@@ -337,7 +338,7 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
 
     def checkpoints(self, checkpoint: Path) -> list[Path]:
         """The files that `fit` may have made for a checkpoint."""
-        return [checkpoint_of(checkpoint, title) for title in ("network", "fnn")]
+        return [checkpoint_of(checkpoint, title) for title in ("network", "fnn", "tokenizer")]
 
     def save(self, path: Path | str) -> None:
         """Write the model file.
@@ -458,6 +459,11 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
         shares = ("embedding_dropout", "weight_dropout", "validation_size", "test_size")
         check_shares(self, *shares)
         check_baselines(self.baselines, LANGUAGE_BASELINES)
+        if self.cutoffs and self.tokens not in _BY_FREQUENCY:
+            raise UsageError(
+                f"cutoffs need tokens in the order of their frequency, which {self.tokens!r} are"
+                f" not: take {', '.join(_BY_FREQUENCY[:-1])} or {_BY_FREQUENCY[-1]}"
+            )
         for name in ("activation_penalty", "temporal_penalty"):
             if not getattr(self, name) >= 0:
                 raise UsageError(f"{name} is {getattr(self, name)}: it must be 0 or more")

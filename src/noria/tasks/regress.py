@@ -58,7 +58,7 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Gives whole series a number with recurrent networks.
 
     Args:
-        cell: "lstm", "gru", "rnn_tanh" or "rnn_relu".
+        cell: "lstm", "gru", "rnn_tanh", "rnn_relu" or another of `noria.cells`, as "slstm".
         hidden_size: Neurons of a layer, in each direction.
         num_layers: Layers.
         feedback: Which neurons feed which; see `noria.wiring.Wiring.build`.

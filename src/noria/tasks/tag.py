@@ -68,7 +68,7 @@ class SequenceTagger(BaseEstimator):  # type: ignore[misc]
             `noria.features.vectors.read_vectors`.
         feature_size: Numbers that stand for a value of a further column.
         character_size: Neurons, in each direction, that read a word's characters; 0 for none.
-        cell: "lstm", "gru", "rnn_tanh" or "rnn_relu".
+        cell: "lstm", "gru", "rnn_tanh", "rnn_relu" or another of `noria.cells`, as "slstm".
         hidden_size: Neurons of a layer, in each direction.
         num_layers: Layers.
         feedback: Which neurons feed which; see `noria.wiring.Wiring.build`.

@@ -70,7 +70,7 @@ class Translator(BaseEstimator):  # type: ignore[misc]
         vocabulary_size: Tokens at the most, of both languages together.
         min_count: How often a token must occur to be taken.
         lower_case: Take capitals for small letters.
-        cell: "lstm", "gru", "rnn_tanh" or "rnn_relu".
+        cell: "lstm", "gru", "rnn_tanh", "rnn_relu" or another of `noria.cells`, as "slstm".
         embedding_size: Numbers that stand for a token.
         hidden_size: Neurons of a layer of the decoder, and of the encoder's two directions
             together.
@@ -222,7 +222,9 @@ class Translator(BaseEstimator):  # type: ignore[misc]
         learned = [pairs[index] for index in sorted(order)]
         if not learned or not validated:
             raise DataError(f"{len(pairs)} pairs are too few to learn from and to hold some out")
-        self.tokenizer_ = Tokenizer.train(
+        data_sha256 = hashlib.sha256(repr(learned).encode()).hexdigest()
+        run = TrainingRun(data_sha256, checkpoint, resume, log_dir, progress)
+        self.tokenizer_, run = run.tokenizing(
             [text for pair in learned for text in pair],
             self.tokens,
             vocabulary_size=self.vocabulary_size,
@@ -237,10 +239,10 @@ class Translator(BaseEstimator):  # type: ignore[misc]
             "validation_pairs": len(validated),
             "source_tokens": sum(len(source) for source, _ in training),
             "target_tokens": sum(len(target) for _, target in training),
+            "longest_target": max(len(target) for _, target in training),
             "vocabulary": len(self.tokenizer_),
-            "data_sha256": hashlib.sha256(repr(learned).encode()).hexdigest(),
+            "data_sha256": data_sha256,
         }
-        run = TrainingRun(self.trained_on_["data_sha256"], checkpoint, resume, log_dir, progress)
         recipe, config = self._recipe(), self._training(len(training))
         plan = TranslatePlan.build(
             len(self.tokenizer_),
@@ -369,7 +371,7 @@ class Translator(BaseEstimator):  # type: ignore[misc]
 
     def checkpoints(self, checkpoint: Path) -> list[Path]:
         """The files that `fit` may have made for a checkpoint."""
-        return [checkpoint_of(checkpoint, title) for title in ("network", "fnn")]
+        return [checkpoint_of(checkpoint, title) for title in ("network", "fnn", "tokenizer")]
 
     def save(self, path: Path | str) -> None:
         """Write the model file.
@@ -472,7 +474,7 @@ class Translator(BaseEstimator):  # type: ignore[misc]
     def _translator(self, module: TranslateModule) -> TextTranslator:
         weights = {name: p.detach().numpy() for name, p in module.named_parameters()}
         stepper = TranslationStepper(module.plan.to_dict(), weights)
-        return TextTranslator(self.tokenizer_, stepper)
+        return TextTranslator(self.tokenizer_, stepper, self.trained_on_.get("longest_target"))
 
     def _check_arguments(self) -> None:
         check_at_least_one(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from noria.modules.language import LanguageModule, LanguagePlan
+from noria.modules.language import NARROWER, LanguageModule, LanguagePlan
 from noria.training.loop import TrainingConfig
 from noria.training.streams import Stream, StreamObjective
 from noria.training.trained import Trained, TrainingRun, matching_size
@@ -68,7 +68,12 @@ def feed_forward_plan(plan: LanguagePlan, window: int, parameters: int) -> Langu
             window=window,
         )
 
-    size = matching_size(lambda size: LanguageModule(build(size)), parameters, _LARGEST_RIVAL)
+    size = matching_size(
+        lambda size: LanguageModule(build(size)),
+        parameters,
+        _LARGEST_RIVAL,
+        smallest=NARROWER ** len(plan.cutoffs),
+    )
     return build(size)
 
 

@@ -162,7 +162,8 @@ def adapting_loss(
         losses = module.losses(hidden[0], tokens[begin + 1 : end + 1])
         counts = foretold[begin + 1 : end + 1]
         total += float((losses.detach() * counts).sum(dtype=torch.float64))
-        gradients = torch.autograd.grad(_mean(losses, counts), weights)
+        # a cluster of an adaptive softmax has no part in a stretch without its tokens
+        gradients = torch.autograd.grad(_mean(losses, counts), weights, materialize_grads=True)
         with torch.no_grad():
             for weight, gradient, square, first in zip(
                 weights, gradients, squares, origin, strict=True

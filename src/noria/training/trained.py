@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -13,6 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from noria.errors import ModelFileError
+from noria.features.tokens import Tokenizer
+from noria.runtime.files import replace_file
 from noria.training.loop import History, Objective, TrainingConfig, train
 from noria.training.progress import watching
 
@@ -79,6 +82,38 @@ class TrainingRun:
     log_dir: Path | None = None
     progress: bool = False
 
+    def tokenizing(
+        self, texts: Iterable[str], kind: str, **settings: Any
+    ) -> tuple[Tokenizer, TrainingRun]:
+        """Learn a tokenizer, or take that of the run that goes on.
+
+        Learned twice it may differ a little, and weights are of no use to other tokens.
+
+        Args:
+            texts: To learn from.
+            kind: See `Tokenizer.train`.
+            settings: See `Tokenizer.train`.
+
+        Returns:
+            The tokenizer, and a run whose checkpoints are for it alone.
+
+        Raises:
+            ModelFileError: if the file of the run that goes on is damaged, or was written for other
+                data or settings.
+        """
+        path = self.checkpoint and checkpoint_of(self.checkpoint, "tokenizer")
+        identity = _hash([self.trained_on, kind, settings])
+        if path is not None and self.resume and path.exists():
+            document = _read_tokenizer(path, identity)
+        else:
+            document = Tokenizer.train(texts, kind, **settings).to_dict()
+            if path is not None:
+                content = {"fingerprint": identity, "tokenizer": document}
+                replace_file(path, json.dumps(content).encode())
+        # read back in any case, as the library does not read all the digits of what it wrote
+        both = _hash([self.trained_on, document])
+        return Tokenizer.from_dict(document), dataclasses.replace(self, trained_on=both)
+
     def train(
         self,
         title: str,
@@ -100,14 +135,14 @@ class TrainingRun:
         """
         plan: Any = module.plan
         settings = [dataclasses.asdict(config), dataclasses.asdict(recipe)]
-        identity = json.dumps([title, self.trained_on, plan.to_dict(), settings])
+        identity = _hash([title, self.trained_on, plan.to_dict(), settings])
         logs = self.log_dir and self.log_dir / title
         with watching(title, log_dir=logs, bar=self.progress) as on_update:
             history = train(
                 module,
                 objective,
                 config,
-                fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
+                fingerprint=identity,
                 checkpoint=self.checkpoint and checkpoint_of(self.checkpoint, title),
                 resume=self.resume,
                 on_update=on_update,
@@ -116,28 +151,52 @@ class TrainingRun:
         return Trained(module, history)
 
 
+def _hash(values: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
+
+
+def _read_tokenizer(path: Path, identity: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+        fingerprint, document = content["fingerprint"], dict(content["tokenizer"])
+        Tokenizer.from_dict(document)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ModelFileError(
+            f"{path} is damaged ({error}); delete it to train from the start"
+        ) from error
+    if fingerprint != identity:
+        raise ModelFileError(
+            f"{path} was written for other data or settings; use those again,"
+            " or delete it to train from the start"
+        )
+    return document
+
+
 def checkpoint_of(checkpoint: Path, title: str) -> Path:
     """Where a part's checkpoint is."""
     return checkpoint.with_name(f"{checkpoint.name}-{title}")
 
 
-def matching_size(make: Callable[[int], nn.Module], parameters: int, largest: int) -> int:
+def matching_size(
+    make: Callable[[int], nn.Module], parameters: int, largest: int, smallest: int = 1
+) -> int:
     """The size for which a module has as near as possible so many weights.
 
     Args:
         make: Makes one of a size; more weights, the larger. It gets no memory for them.
         parameters: The number wanted.
         largest: Largest size to think of.
+        smallest: Smallest size that can be made.
     """
 
     def excess(size: int) -> int:
         with torch.device("meta"):
             return sum(p.numel() for p in make(size).parameters()) - parameters
 
-    low, high = 1, largest
+    low, high = smallest, largest
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if excess(middle) >= 0 else (middle + 1, high)
-    if low > 1 and -excess(low - 1) < excess(low):
+    if low > smallest and -excess(low - 1) < excess(low):
         low -= 1
     return low

@@ -33,6 +33,10 @@ _VECTOR_BYTES = {"avx512": 64, "avx2": 32, "baseline": 16}
 _X86 = {"avx512": "x86-64-v4", "avx2": "x86-64-v3", "baseline": "x86-64"}
 _ELEMENT_BYTES = {"float32": 4, "float64": 8}
 _lock = threading.Lock()
+if hasattr(os, "register_at_fork"):  # a child has no thread that could let go of it
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )
 _engines: list[object] = []  # code must outlive whoever may run it
 
 
@@ -190,7 +194,12 @@ def _write(path: Path, code: _Code) -> None:
     content = code.kept.to_bytes(2, "little") + code.machine
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(hashlib.sha256(content).digest() + content)
-        os.replace(file.name, path)  # noqa: PTH105
+            whole = Path(file.name)
+            try:
+                file.write(hashlib.sha256(content).digest() + content)
+                file.flush()
+                whole.replace(path)
+            except OSError:
+                whole.unlink()
     except OSError:
         return

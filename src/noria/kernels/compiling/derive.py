@@ -1,14 +1,15 @@
 """The derivatives of a cell's equations, by sympy.
 
-Every function, every name and whatever is used more than once gets a symbol; what stands between
-them is arithmetic, which sympy derives. The chain rule goes from the new states back to the gates,
-the old states and the parameters, and what the formulas have in common is computed once.
+Every function, every name and whatever is used more than once or is long gets a symbol; what stands
+between them is arithmetic, which sympy derives. The chain rule goes from the new states back to the
+gates, the old states and the parameters, and what the formulas have in common is computed once.
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,9 @@ import sympy
 from noria.equations import Equations, Operation, Program
 
 __all__ = ["Derivatives", "derive"]
+
+_LONGEST = 16
+"""Operations that sympy derives at once: its time grows with their square."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,20 +156,25 @@ def _symbols(program: Program) -> tuple[dict[int, Any], dict[int, Any]]:
     symbols: dict[int, Any] = {}
     definitions: dict[int, Any] = {}
     values: list[Any] = []
+    sizes: list[int] = []  # operations since the last symbols
     for place, (kind, *arguments) in enumerate(program.operations):
         if kind == "number":
             values.append(sympy.Rational(*arguments[0].as_integer_ratio()))
+            sizes.append(0)
             continue
         if kind != "input":
             function = _ARITHMETIC.get(kind) or _FUNCTIONS[kind]
             value = function(*(values[argument] for argument in arguments))
-            named = place in program.named.values()
+            size = 1 + sum(sizes[argument] for argument in arguments)
+            named = place in program.named.values() or size > _LONGEST
             if kind in _ARITHMETIC and uses[place] < 2 and not named:
                 values.append(value)
+                sizes.append(size)
                 continue
             definitions[place] = value
         symbols[place] = sympy.Symbol(f"v{place:04}")
         values.append(symbols[place])
+        sizes.append(0)
     return symbols, definitions
 
 
@@ -209,7 +218,11 @@ class _Lowering:
         return self.places[operation]
 
     def _number(self, number: Any) -> int:
-        return self._add(("number", int(number.p) / int(number.q)))
+        try:
+            value = int(number.p) / int(number.q)
+        except OverflowError:
+            value = math.inf if number > 0 else -math.inf
+        return self._add(("number", value))
 
     def _symbol(self, symbol: Any) -> int:
         if symbol in self.known:
@@ -246,7 +259,12 @@ class _Lowering:
         return total
 
     def _product(self, formula: Any) -> int:
-        """The product of the factors in sympy's order, divided by those below the line in turn."""
+        """The product of the factors in sympy's order, divided by those below the line in turn.
+
+        A factor that is 1 or 0 chooses between the others' product and 0, so that what was not
+        chosen has no say even where it is infinite.
+        """
+        chosen: list[Any] = []
         over: list[Any] = []
         under: list[Any] = []
         number = sympy.Integer(1)
@@ -256,6 +274,8 @@ class _Lowering:
                 number *= factor
             elif base.is_Rational or not power.is_Integer:
                 raise AssertionError(f"{factor} is no power that equations have")
+            elif (choice := self._choice(base)) is not None:
+                chosen.append(choice)
             else:
                 (over if power > 0 else under).extend([base] * abs(int(power)))
         factors = [self.place(factor) for factor in over]
@@ -266,4 +286,19 @@ class _Lowering:
             product = self._add(("multiply", product, factor))
         for factor in under:
             product = self._add(("divide", product, self.place(factor)))
-        return self._add(("negate", product)) if number < 0 else product
+        if number < 0:
+            product = self._add(("negate", product))
+        zero = self._number(sympy.Integer(0)) if chosen else product
+        for bit, is_one in chosen:
+            pair = (product, zero) if is_one else (zero, product)
+            product = self._add(("where", self.place(bit), *pair))
+        return product
+
+    def _choice(self, factor: Any) -> tuple[Any, bool] | None:
+        """The bit of a factor where(bit, 1, 0) or where(bit, 0, 1), and which; None of others."""
+        while factor.is_Symbol and factor in self.known:
+            factor = self.known[factor]
+        if not isinstance(factor, _FUNCTIONS["where"]):
+            return None
+        bit, *pair = factor.args
+        return (bit, pair == [1, 0]) if pair in ([1, 0], [0, 1]) else None

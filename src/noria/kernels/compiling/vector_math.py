@@ -7,7 +7,9 @@ LLVM to reorder or fuse: the bits are the same on AVX2, AVX-512 and NEON.
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
+import math
 import struct
 from typing import Any
 
@@ -96,7 +98,7 @@ class VectorMath:
     def number(self, value: float) -> ir.Constant:
         """A vector of one number."""
         if self.bits == 32:
-            value = struct.unpack("f", struct.pack("f", value))[0]
+            value = ctypes.c_float(value).value  # infinite where it is too large
         return ir.Constant(self.vector, [ir.Constant(self.scalar, value)] * self.width)
 
     def _fma(self, a: Any, b: Any, c: Any) -> Any:
@@ -176,13 +178,25 @@ class VectorMath:
             found = self._fma(found, r, coefficient)
         return found
 
-    def _exp(self, x: Any) -> Any:
+    def _held_exp(self, x: Any) -> Any:
+        """exp within the bounds, whose value it keeps beyond them: neither 0 nor infinite."""
         power, excess = self._power_and_excess(x)
         return self._fma(power, excess, power)
 
+    def _exp(self, x: Any) -> Any:
+        """exp(x ∓ 1)·e^±1 near and beyond the bounds, which overflows and vanishes as it should."""
+        builder, c, number = self.builder, self.constants, self.number
+        above = builder.fcmp_ordered(">", x, number(c.highest))
+        below = self._less(x, number(c.lowest + 1))
+        step = self._where(above, number(-1.0), self._where(below, number(1.0), number(0.0)))
+        back = self._where(
+            above, number(math.e), self._where(below, number(1 / math.e), number(1.0))
+        )
+        return builder.fmul(self._held_exp(builder.fadd(x, step)), back)
+
     def _sigmoid(self, x: Any) -> Any:
         one = self.number(1.0)
-        below = self.builder.fadd(one, self._exp(self.builder.fneg(x)))
+        below = self.builder.fadd(one, self._held_exp(self.builder.fneg(x)))
         return self.builder.fdiv(one, below)
 
     def _tanh(self, x: Any) -> Any:
@@ -230,7 +244,7 @@ class VectorMath:
 
     def _softplus(self, x: Any) -> Any:
         """max(x, 0) + log(1 + exp(−|x|)), which neither overflows nor loses a large x."""
-        small = self._exp(self.builder.fneg(self._abs(x)))
+        small = self._held_exp(self.builder.fneg(self._abs(x)))
         above = self._log(self.builder.fadd(self.number(1.0), small))
         return self.builder.fadd(self._relu(x), above)
 

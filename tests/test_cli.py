@@ -5,6 +5,7 @@ import inspect
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -464,8 +465,8 @@ def test_the_command_lines_defaults_are_those_of_the_library(
     made: list[Forecaster] = []
 
     class Recorder(Forecaster):
-        def __init__(self, horizon: int, **settings: Any) -> None:
-            made.append(Forecaster(horizon, **settings))
+        def __init__(self, **settings: Any) -> None:
+            made.append(Forecaster(**settings))
             raise KeyboardInterrupt
 
     monkeypatch.setattr("noria.cli.fit_forecast.task_class", lambda name: Recorder)
@@ -474,26 +475,36 @@ def test_the_command_lines_defaults_are_those_of_the_library(
     assert made[0].get_params() == Forecaster().get_params()
 
 
-def test_every_setting_has_a_flag_of_the_same_default() -> None:
+def test_every_setting_has_a_flag_whose_help_tells_the_default() -> None:
+    """A flag is None if left out: with --from it must not be taken for one that was given."""
     flags = inspect.signature(cli.forecast).parameters
+    text = inspect.getdoc(cli.forecast)
+    assert text is not None
+    helps = dict(re.findall(r"^(\w+)\n((?:    .+\n?)+)", text, flags=re.MULTILINE))
     renamed = {"levels": "level", "seasons": "season"}
-    for name, parameter in inspect.signature(Forecaster).parameters.items():
-        flag = flags[renamed.get(name, name)]
-        if name not in ("levels", "baselines"):
-            assert flag.default == parameter.default, name
-    for name, parameter in inspect.signature(Forecaster.fit).parameters.items():
-        if name not in ("self", "data", "checkpoint", "progress"):
-            assert (flags[name].default or ()) == (parameter.default or ()), name
+    settings = inspect.signature(Forecaster).parameters
+    arguments = dict(inspect.signature(Forecaster.fit).parameters)
+    for name in ("self", "data", "checkpoint", "progress", "resume"):
+        del arguments[name]
+    for name, parameter in {**settings, **arguments}.items():
+        flag = renamed.get(name, name)
+        assert flags[flag].default is None
+        if isinstance(parameter.default, str | int | float):
+            assert helps[flag].rstrip().endswith(f"; {parameter.default}."), name
 
 
 GO_ON = ["fit", "forecast", "good.csv", "--from", "m.noria", "-o", "x.noria"]
 
 
 def test_training_on_from_a_model(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = result(capsys, [*GO_ON, "--steps", "2", "--seed", "5", "--json"])
+    """Also where a flag is what the default is, and the model's setting is not: --patience."""
+    Forecaster.load(here / "m.noria").set_params(patience=3).save(here / "p.noria")
+    go_on = [part.replace("m.noria", "p.noria") for part in GO_ON]
+    flags = ["--steps", "2", "--seed", "5", "--patience", "8"]
+    code, out, err = result(capsys, [*go_on, *flags, "--json"])
     assert (code, err) == (0, "")
-    old, new = (Forecaster.load(here / name) for name in ("m.noria", "x.noria"))
-    assert new.get_params() == old.get_params() | {"steps": 2, "seed": 5}
+    old, new = (Forecaster.load(here / name) for name in ("p.noria", "x.noria"))
+    assert new.get_params() == old.get_params() | {"steps": 2, "seed": 5, "patience": 8}
     assert new.network_.wiring == old.network_.wiring
     assert json.loads(out)["baselines"].keys() == {"seasonal_naive"}
     apart = [
@@ -507,6 +518,9 @@ def test_training_on_from_a_model(here: Path, capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("flags", "code", "message"),
     [
+        (["--horizon", "24"], 2, "--horizon: with --from it stays as in m.noria; leave it out"),
+        (["--target", "y"], 2, "--target: with --from it stays as in m.noria; leave it out"),
+        (["--level", "80,95"], 2, "--level: with --from it stays as in m.noria; leave it out"),
         (["--hidden-size", "9"], 2, "--hidden-size: with --from it stays as in m.noria; leave it"),
         (["--target", "load"], 2, "--target: with --from it stays as in m.noria; leave it out"),
         (["--level", "50"], 2, "--level: with --from it stays as in m.noria; leave it out"),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from noria.errors import WiringError
 
-__all__ = ["FEEDBACKS", "Feedback", "Masks", "read_feedback"]
+__all__ = ["FEEDBACKS", "Feedback", "Masks", "read_feedback", "remembers"]
 
 FEEDBACKS = ("none", "direct", "lateral", "indirect", "full")
 
@@ -47,6 +47,19 @@ def read_feedback(feedback: Feedback, sizes: list[int], hidden: int) -> Masks:
             )
         return _masks_from_words(words, sizes, hidden, spread_full=False)
     return _masks_from_adjacency(feedback, sizes, hidden)
+
+
+def remembers(feedback: Feedback) -> bool:
+    """Whether a network with such feedback carries anything from step to step.
+
+    >>> remembers("direct+lateral"), remembers(["none", "none"]), remembers([[False]])
+    (True, False, False)
+    """
+    if isinstance(feedback, str):
+        return bool(_parse(feedback))
+    if isinstance(feedback, Sequence) and all(isinstance(word, str) for word in feedback):
+        return any(_parse(word) for word in cast("Sequence[str]", feedback))
+    return bool(np.any(feedback))
 
 
 def _masks_from_words(

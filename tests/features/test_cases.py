@@ -9,6 +9,7 @@ import pytest
 from noria.errors import DataError, UsageError
 from noria.features.cases import CaseColumns, read_cases
 from noria.features.labelled import SequenceScaler, from_arrays
+from noria.features.labelled_text import read_texts
 
 COLUMNS = CaseColumns(id="who", time="t", value=("x", "y"), label="kind")
 TABLE = pl.DataFrame(
@@ -89,3 +90,12 @@ def test_the_scaler_measures_what_is_observed() -> None:
     assert scaler.size == 4
     np.testing.assert_array_equal(scaler.scale(parts[0]), [[-1, 0, 0, 0], [0, 0, 1, 0]])
     assert SequenceScaler.fit(parts[1:]).size == 2
+
+
+def test_a_missing_label_is_named() -> None:
+    labels = np.array(["a", None, "b"], dtype=object)
+    for y in (labels, labels.tolist()):
+        with pytest.raises(DataError, match=r"^y\[1\] is None: fill it in or leave the case out"):
+            from_arrays(np.zeros((3, 5)), y)
+        with pytest.raises(DataError, match=r"^y\[1\] is None: fill it in or leave the text out"):
+            read_texts(["one", "two", "three"], y)

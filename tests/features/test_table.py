@@ -181,6 +181,21 @@ def test_time_zones_become_utc(csv: Any) -> None:
     )
     assert table.freq == "1h"
     assert table.series[0].start == np.datetime64("2024-03-31T00:00")
+    assert (table.zone, table.wall) == ("UTC", False)
+    assert read_table(csv("ds,y\n2024-03-31T01:00,1\n2024-03-31T02:00,2\n")).zone is None
+
+
+def test_midnights_of_a_zone_are_days() -> None:
+    """The day on which the clocks go forward has 23 hours."""
+    days = ["2024-03-30", "2024-03-31", "2024-04-01"]
+    aware = pl.Series(days).str.to_datetime().dt.replace_time_zone("Europe/Rome")
+    for frame in (
+        pl.DataFrame({"ds": aware, "y": [1.0] * 3}),
+        pd.DataFrame({"ds": pd.to_datetime(days).tz_localize("Europe/Rome"), "y": [1.0] * 3}),
+    ):
+        table = read_table(frame)
+        assert (table.freq, table.zone, table.wall) == ("1d", "Europe/Rome", True)
+        assert table.series[0].start == np.datetime64("2024-03-30")
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.csv.gz", "t.tsv.gz", "t.parquet", "T.CSV"])

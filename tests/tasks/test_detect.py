@@ -365,3 +365,25 @@ def test_a_damaged_document_is_told(model: Path, tmp_path: Path) -> None:
         write_model(tmp_path / "bad.noria", document, file.weights)
         with pytest.raises(ModelFileError, match="damaged"):
             Session.open(tmp_path / "bad.noria")
+
+
+@pytest.mark.parametrize(("first", "last", "what"), [(590, 700, "validate"), (1, 540, "learn")])
+def test_a_part_without_a_value_is_refused(first: int, last: int, what: str) -> None:
+    """Of 700 events the last tenth is held out; the last 15 % before it are for validation."""
+    rows = values(700)
+    rows[first:last] = np.nan
+    if what == "validate":
+        rows[530:630] = np.nan
+    with pytest.raises(DataError, match=f"no channel has a value in the .* steps to {what}"):
+        fit(small(steps=1), readings(rows))
+
+
+def test_of_a_detector_without_memory_nothing_is_said_of_memory(tmp_path: Path) -> None:
+    detector = fit(small(feedback="none", steps=1, baselines=("fnn",)), readings(values(400)))
+    detector.save(tmp_path / "m.noria")
+    for comparison in (
+        detector.comparison_,
+        AnomalyDetector.load(tmp_path / "m.noria").comparison_,
+    ):
+        assert not comparison.verdict().startswith("Memory")
+        assert "no memory" in comparison.verdict()

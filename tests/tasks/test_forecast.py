@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -432,8 +433,11 @@ def test_evaluate_is_the_comparison_on_other_data(fitted: Forecaster) -> None:
     assert isinstance(comparison, Comparison)
     assert [score.model for score in comparison.scores] == ["network", "seasonal_naive"]
     assert (comparison.windows, comparison.series) == (4, 2)
-    with pytest.raises(DataError, match="series 'y' has 50 time steps; 9 windows of 6 need at"):
-        fitted.evaluate(data, windows=9)
+    assert comparison.notes == ()
+    assert comparison.held_out
+    message = "series 'x' has 60 time steps and is the longest; 10 windows of 6 need at least 62"
+    with pytest.raises(DataError, match=message):
+        fitted.evaluate(data, windows=10)
     with pytest.raises(UsageError, match="windows is 0"):
         fitted.evaluate(data, windows=0)
 
@@ -583,7 +587,7 @@ def test_it_learns_what_a_season_before_does_not_tell() -> None:
     assert network.mase < 0.85 * before.mase
     assert network.crps < 0.85 * before.crps
     assert network.coverage[80] == pytest.approx(0.8, abs=0.1)
-    assert "Memory pays here" in trained.comparison_.verdict()
+    assert "network has the lowest MASE" in trained.comparison_.verdict()
     history = trained.history_
     assert min(history.validation) < 0.9 * history.validation[0]
 
@@ -603,6 +607,8 @@ def test_it_remembers_what_no_window_of_the_series_shows() -> None:
     network, fnn = comparison.scores
     assert network.mase < 0.6 * fnn.mase
     assert "Memory pays here" in comparison.verdict()
+    plain = small(**settings | {"steps": 1, "feedback": "none"}).fit(data).comparison_
+    assert "Memory" not in plain.verdict()
 
 
 def test_the_real_air_of_beijing(shared_data: Path) -> None:
@@ -622,6 +628,102 @@ def test_the_real_air_of_beijing(shared_data: Path) -> None:
     assert forecast["forecast"].is_between(-100, 900).all()
 
 
+def test_a_series_too_short_to_evaluate_is_left_out(fitted: Forecaster) -> None:
+    long = [hourly(60, name, seed=8) for name in ("x", "z")]
+    found = fitted.evaluate(pl.concat([*long, hourly(50, "y")]), windows=9)
+    alone = fitted.evaluate(pl.concat(long), windows=9)
+    assert (found.windows, found.series) == (18, 2)
+    assert found.scores[0].metrics() == alone.scores[0].metrics()
+    left_out = "left out: series 'y', with less than the 56 time steps that 9 windows of 6 need"
+    assert found.notes == (left_out,)
+    with_more = fitted.evaluate(pl.concat([*long, hourly(50, "y"), hourly(9, "w")]), windows=9)
+    assert with_more.notes[0].startswith("left out: series 'w' and 1 more series, with less")
+
+
+def test_what_was_trained_on_is_not_called_held_out(tmp_path: Path) -> None:
+    data = hourly(120)
+    forecaster = small(steps=1).fit(data)
+    assert forecaster.comparison_.held_out
+    forecaster.save(tmp_path / "m.noria")
+    loaded = Forecaster.load(tmp_path / "m.noria")
+    assert loaded.evaluate(data, windows=1).held_out  # the last 6 steps, as in the fit
+    three = loaded.evaluate(data, windows=3)
+    assert not three.held_out
+    assert three.notes[0].startswith("2 of 3 windows lie at times that the network was trained on")
+    assert loaded.evaluate(hourly(120, "b"), windows=3).held_out
+    assert loaded.evaluate(hourly(126), windows=3).held_out is False
+    assert loaded.evaluate(hourly(132), windows=3).held_out is True
+    # trained on, it has seen what it was compared on before
+    assert loaded.refit(hourly(150)).comparison_.held_out
+    older = loaded.refit(data).comparison_
+    assert not older.held_out
+    assert older.notes[0].startswith("1 of 1 windows lie at times")
+    loaded.trained_until_ = None
+    assert not loaded.evaluate(hourly(150)).held_out
+
+
 def test_data_of_a_coarser_step_is_refused(fitted: Forecaster) -> None:
     with pytest.raises(DataError, match="a value every 24 steps of 1h and none between"):
         fitted.predict(hourly(24 * 9).gather_every(24))
+    daily = hourly(120).with_columns(y=pl.when(pl.int_range(pl.len()) % 24 == 0).then("y"))
+    with pytest.raises(DataError, match="a value every 24 steps of 1h and none between; resample"):
+        small(steps=1).fit(daily)
+
+
+def test_series_of_unequal_steps_are_refused(fitted: Forecaster) -> None:
+    mixed = pl.concat([hourly(120), hourly(24 * 9, "slow").gather_every(24)])
+    message = "series 'slow' has a value every 24 steps of 1h and none between; the series of one"
+    for act in (lambda: small().fit(mixed), lambda: fitted.predict(mixed)):
+        with pytest.raises(DataError, match=message):
+            act()
+    # a few values that happen to lie so
+    sparse = pl.concat([hourly(120), hourly(24 * 3, "sparse").gather_every(24)])
+    assert fitted.predict(sparse)["unique_id"].to_list()[-1] == "sparse"
+
+
+@pytest.mark.parametrize(("first", "last", "part"), [(102, 114, "validation"), (1, 102, "train")])
+def test_a_part_without_a_value_is_refused(first: int, last: int, part: str) -> None:
+    """The last 6 steps are for the comparison, 12 before them for validation."""
+    gap = pl.int_range(pl.len()).is_between(first, last, closed="left")
+    data = hourly(120).with_columns(y=pl.when(~gap).then(pl.col("y")))
+    with pytest.raises(DataError, match=f"'y'.* {part}.*validation_windows"):
+        small(steps=1).fit(data)
+    small(steps=1).fit(pl.concat([data, hourly(120, "b")]))
+
+
+def test_forecasts_are_in_the_time_zone_of_the_data(tmp_path: Path) -> None:
+    """March 2024 in Rome: the clocks go forward within the data, or within the forecast."""
+    utc = hourly(120, first=24 * 86).with_columns(pl.col("ds").dt.replace_time_zone("UTC"))
+    rome = utc.with_columns(pl.col("ds").dt.convert_time_zone("Europe/Rome"))
+    fitted = small(steps=1, baselines=(), test_windows=0).fit(rome)
+    found = fitted.predict(rome)
+    assert found.schema["ds"] == pl.Datetime("us", "Europe/Rome")
+    expected = utc["ds"][-1] + np.arange(1, 7) * dt.timedelta(hours=1)
+    assert found["ds"].to_list() == expected.tolist()
+    pandas = fitted.predict(rome.to_pandas())
+    assert str(pandas["ds"].dt.tz) == "Europe/Rome"
+    assert pandas["ds"].to_list() == expected.tolist()
+    rome.with_columns(pl.col("ds").dt.to_string("iso:strict")).write_csv(tmp_path / "t.csv")
+    assert fitted.predict(tmp_path / "t.csv").schema["ds"] == pl.Datetime("us", "UTC")
+    rolled = small(steps=1).cross_validation(rome, windows=2)
+    assert rolled.schema["cutoff"] == rolled.schema["ds"] == pl.Datetime("us", "Europe/Rome")
+    with pytest.raises(DataError, match="have no time zone and those the model was trained on had"):
+        fitted.predict(hourly(120))
+    days = [dt.date(2024, 1, 1) + dt.timedelta(days=day) for day in range(85)]
+    daily = pl.DataFrame({"ds": days, "y": hourly(85)["y"]}).with_columns(
+        pl.col("ds").cast(pl.Datetime("us")).dt.replace_time_zone("Europe/Rome")
+    )
+    fitted = small(steps=1, horizon=9, seasons=(7,)).fit(daily)
+    after = fitted.predict(daily)["ds"]
+    assert after.dtype == pl.Datetime("us", "Europe/Rome")
+    assert after.dt.replace_time_zone(None).dt.time().unique().to_list() == [dt.time(0)]
+    assert after[-1].date() == dt.date(2024, 4, 3)
+
+
+@pytest.mark.parametrize("column", ["holiday", "school"])
+def test_what_is_known_in_advance_has_no_gaps_ahead(informed: Forecaster, column: str) -> None:
+    data = with_covariates(120, 6)
+    gap = data.with_columns(pl.when(pl.int_range(pl.len()) != 123).then(column).alias(column))
+    with pytest.raises(DataError, match=f"'a': {column} has no value at 2024-01-06T03:00.*fill it"):
+        informed.predict(gap)
+    assert len(informed.predict(gap, horizon=3)) == 3

@@ -118,6 +118,14 @@ def test_counts() -> None:
     assert 0.78 < network.coverage[80] < 0.99
 
 
+def test_counts_stay_counts_beyond_the_horizon() -> None:
+    data = counts(240)
+    forecaster = small(distribution="negative_binomial", steps=30, **ALONE).fit(data)
+    ends = forecaster.predict(data, horizon=20).select(pl.col("^(forecast|lo|hi).*$")).to_numpy()
+    assert (ends == np.rint(ends)).all()
+    assert (ends >= 0).all()
+
+
 def test_only_counts_are_counts() -> None:
     with pytest.raises(DataError, match=r"series 'a': y has the value 3[0-9.]*; negative_b"):
         small(distribution="negative_binomial").fit(hourly(120))
@@ -142,6 +150,18 @@ def test_student_t_intervals_cover() -> None:
         ({"segment_length": 5, "context_length": 12}, "segments of 5 steps it must be a multiple"),
         ({"ensemble": 0}, "ensemble is 0"),
         ({"search": -1}, "search is -1"),
+        ({"horizon": 3.5}, "horizon is 3.5: it must be a whole number"),
+        ({"hidden_size": "8"}, "hidden_size is '8': it must be a whole number"),
+        ({"batch_size": True}, "batch_size is True: it must be a whole number"),
+        ({"test_windows": 1.5}, "test_windows is 1.5: it must be a whole number"),
+        ({"search": "1"}, "search is '1': it must be a whole number"),
+        ({"seed": 1.5}, "seed is 1.5: it must be a whole number"),
+        ({"learning_rate": "0.1"}, "learning_rate is '0.1': it must be a number"),
+        ({"dropout": "0.1"}, "dropout is '0.1': it must be a number"),
+        ({"levels": ("80",)}, "a level is '80': it must be a number"),
+        ({"levels": 80}, r"levels is 80: give several, as in \[80\]"),
+        ({"seasons": 24}, r"seasons is 24: give several, as in \[24\]"),
+        ({"seasons": (3.5,)}, "a season is 3.5: it must be a whole number"),
         ({"baselines": ("arima",)}, "'arima' is none of fnn, seasonal_naive, auto_ets, auto_ari"),
     ],
 )
@@ -218,6 +238,26 @@ def test_training_on_needs_a_model_and_its_columns() -> None:
         fitted.refit(hourly(120).rename({"y": "load"}))
 
 
+def test_what_a_network_was_made_by_stays(tmp_path: Path) -> None:
+    data = hourly(120)
+    small(steps=1, **ALONE).fit(data).save(tmp_path / "m.noria")
+    for name, value in [("horizon", 9), ("cell", "gru"), ("levels", (50,)), ("ensemble", 2)]:
+        fitted = Forecaster.load(tmp_path / "m.noria").set_params(**{name: value})
+        with pytest.raises(UsageError, match=rf"^{name} is .* and was .* when this forecaster was"):
+            fitted.refit(data)
+    fitted = Forecaster.load(tmp_path / "m.noria").set_params(horizon=9)
+    for ask in (fitted.predict, fitted.evaluate):
+        with pytest.raises(UsageError, match="horizon is 9 and was 6 when"):
+            ask(data)
+    fitted = small(steps=1, **ALONE).fit(data)
+    with pytest.raises(UsageError, match=r"horizon is 2\.5: it must be a whole number"):
+        fitted.predict(data, horizon=2.5)
+    with pytest.raises(UsageError, match=r"windows is 1\.5: it must be a whole number"):
+        fitted.evaluate(data, windows=1.5)
+    with pytest.raises(UsageError, match="windows is '2': it must be a whole number"):
+        fitted.cross_validation(data, windows="2")
+
+
 def test_rolling_forecasts_of_a_model_with_segments_are_its_predictions() -> None:
     data = several().filter(pl.col("unique_id") != "c")
     forecaster = small(segment_length=4, context_length=16, steps=5)
@@ -239,3 +279,41 @@ def test_the_feed_forward_rival_sees_the_whole_window() -> None:
     assert forecaster.fnn_.window.segment == forecaster.fnn_.window.length == 16
     size = forecaster.network_.parameter_count
     assert forecaster.fnn_.parameter_count == pytest.approx(size, rel=0.15)
+
+
+def test_intervals_are_calibrated_on_what_training_was_not_stopped_by(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from noria.training import forecasting
+
+    stopped: list[Any] = []
+    calibrated: list[Any] = []
+    objective, factors = forecasting.WindowObjective, forecasting.calibration_factors
+
+    def watched(module: Any, panel: Any, ends: Any, validation: Any, **more: Any) -> Any:
+        stopped.append(panel.forks(validation.series, validation.t, validation.ends).target)
+        return objective(module, panel, ends, validation, **more)
+
+    def watching(target: Any, *rest: Any) -> Any:
+        calibrated.append(target)
+        return factors(target, *rest)
+
+    monkeypatch.setattr(forecasting, "WindowObjective", watched)
+    monkeypatch.setattr(forecasting, "calibration_factors", watching)
+    small(steps=1, validation_windows=10, **ALONE).fit(hourly(120))
+    assert len(stopped[0]) == len(calibrated[0]) == 25  # of 5 windows of 6 steps
+    assert not (stopped[0][-1] == calibrated[0][0]).any()
+
+
+def test_the_season_of_step_numbers_is_found_in_the_part_for_training() -> None:
+    data = repeating(12)
+    assert small(seasons=None, steps=1, **ALONE).fit(data).seasons_ == (9,)
+    assert small(seasons=(4,), steps=1, **ALONE).fit(data).seasons_ == (4,)
+    assert small(seasons=(), steps=1, **ALONE).fit(data).seasons_ == ()
+    # the last 2 windows of 6 steps are for validation
+    late = data.with_columns(y=pl.when(pl.int_range(pl.len()) < 96).then(0.0).otherwise("y"))
+    noise = pl.Series(np.random.default_rng(3).normal(size=108))
+    late = late.with_columns(y=pl.col("y") + 0.01 * noise)
+    assert small(seasons=None, steps=1, **ALONE).fit(late).seasons_ == ()
+    dates = data.with_columns(ds=pl.datetime(2024, 1, 1) + pl.duration(hours=pl.col("ds")))
+    assert small(seasons=None, steps=1, **ALONE).fit(dates).seasons_ == (24,)

@@ -52,7 +52,7 @@ def test_the_steps_between_two_bumps_need_memory() -> None:
     assert rmse["network"] < 0.5 * min(rmse[name] for name in rmse if name != "network")
     assert regressor.comparison_.scores[0].r2 > 0.75
     assert regressor.score(*gaps(60, seed=1)) == pytest.approx(regressor.comparison_.scores[0].r2)
-    assert regressor.comparison_.verdict().startswith("Memory pays here")
+    assert regressor.comparison_.verdict().startswith("network has the lowest RMSE")
 
 
 def test_the_table(fitted: SequenceRegressor) -> None:

@@ -12,6 +12,7 @@ from utilsforecast import losses
 from noria.training.baselines import seasonal_naive
 from noria.training.comparison import Comparison, Forecasts, Score, baseline_quantiles, score
 from noria.training.conformal import quantile_grid
+from noria.training.metrics import crps_from_quantiles
 
 NAN = float("nan")
 LEVELS = (50, 80, 95)
@@ -39,8 +40,6 @@ def test_scores_are_those_of_utilsforecast() -> None:
     for number, level in enumerate((95, 80, 50)):
         frame[f"m-lo-{level}"] = quantiles[..., number].ravel()
         frame[f"m-hi-{level}"] = quantiles[..., -1 - number].ravel()
-    for number in range(7):
-        frame[f"q{number}"] = quantiles[..., number].ravel()
     train = pd.DataFrame({"unique_id": np.repeat(np.arange(R), 40), "y": history.ravel()})
     assert found.mae == pytest.approx(losses.mae(frame, ["m"])["m"].mean())
     assert found.mase == pytest.approx(losses.mase(frame, ["m"], 4, train)["m"].mean())
@@ -48,11 +47,8 @@ def test_scores_are_those_of_utilsforecast() -> None:
     for level in LEVELS:
         coverage = losses.coverage(frame, ["m"], level)["m"].mean()
         assert found.coverage[level] == pytest.approx(coverage)
-    pinball = [
-        losses.quantile_loss(frame, {"m": f"q{number}"}, q)["m"].mean()
-        for number, q in enumerate(quantile_grid(LEVELS))
-    ]
-    assert found.crps == pytest.approx(2 * np.mean(pinball))
+    grid = np.array(quantile_grid(LEVELS))
+    assert found.crps == crps_from_quantiles(actual, quantiles, grid)
     assert (found.model, found.parameters, found.seconds) == ("m", 7, 2.5)
 
 
@@ -87,12 +83,35 @@ def test_baselines_have_the_quantiles_of_the_grid() -> None:
             [a_score("network", 3, 0.8), a_score("fnn", 3.5), a_score("auto_ets", 4, 0.7)],
             "Memory pays here: network has the lowest MAE, 3.",
         ),
+        (
+            [a_score("network", 3, 0.8), a_score("auto_ets", 4, 0.9)],
+            (
+                "network has the lowest MASE, 0.8. Whether memory pays, only a feed-forward network"
+                " beside it would tell."
+            ),
+        ),
         ([a_score("network", 3, 0.8)], "network: MASE 0.8; nothing to compare it with."),
         ([a_score("network", 3)], "network: MAE 3; nothing to compare it with."),
     ],
 )
 def test_verdicts(scores: list[Score], verdict: str) -> None:
     assert compared(*scores).verdict() == verdict
+
+
+def test_of_a_network_without_memory_nothing_is_said_of_memory() -> None:
+    for rival, verdict in [
+        (
+            0.9,
+            "network has the lowest MASE, 0.8. It has no memory, so that says nothing of memory.",
+        ),
+        (0.7, "fnn did no worse than network (MASE 0.7 against 0.8), which has no memory."),
+    ]:
+        scores = [a_score("network", 3, 0.8), a_score("fnn", 3, rival)]
+        comparison = replace(compared(*scores), remembers=False)
+        assert Comparison.from_dict(comparison.to_dict()).verdict() == verdict
+    old = compared(*scores).to_dict()
+    del old["remembers"]
+    assert Comparison.from_dict(old).remembers
 
 
 def test_every_model_that_did_no_worse_is_named() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from utilsforecast import losses
 
 from noria.training import metrics
+from noria.training.conformal import quantile_grid
 
 NAN = float("nan")
 SEASON = 4
@@ -48,10 +50,6 @@ def test_the_same_as_utilsforecast(panel: dict[str, Any]) -> None:
         for column, level in zip(COLUMNS, LEVELS, strict=True)
     ]
     assert metrics.pinball(y, panel["quantiles"], LEVELS) == pytest.approx(pinball)
-    reference = losses.mqloss(frame, {"q": COLUMNS}, quantiles=LEVELS)["q"].mean()
-    assert metrics.crps_from_quantiles(y, panel["quantiles"], LEVELS) == pytest.approx(
-        2 * reference
-    )
     reference = losses.coverage(
         frame.rename(columns={"q10": "f-lo-80", "q90": "f-hi-80"}), ["f"], level=80
     )["f"].mean()
@@ -72,7 +70,30 @@ def test_missing_targets_are_left_out() -> None:
     # Errors of the median: -1, 0, -2, 2; of the upper quartile: -2, -1, -3, 1.
     expected = [5 / 4 / 2, (0.25 * 6 + 0.75 * 1) / 4]
     np.testing.assert_allclose(metrics.pinball(y, quantiles, [0.5, 0.75]), expected)
-    assert metrics.crps_from_quantiles(y, quantiles, [0.5, 0.75]) == pytest.approx(sum(expected))
+    narrow = np.stack([forecast, forecast], axis=-1)
+    assert metrics.crps_from_quantiles(y, narrow, [0.2, 0.9]) == pytest.approx(
+        metrics.mae(y, forecast)
+    )
+
+
+def test_crps_is_the_integral_over_the_quantiles(panel: dict[str, Any]) -> None:
+    y, quantiles, levels = panel["y"], panel["quantiles"], np.array([0.1, 0.3, 0.95])
+    quantiles[0, :, 1] = quantiles[0, :, 0]  # a jump
+    p = (np.arange(20_000) + 0.5) / 20_000
+    between = np.apply_along_axis(lambda row: np.interp(p, levels, row), -1, quantiles)
+    error = y[..., np.newaxis] - between
+    expected = 2 * np.maximum(p * error, (p - 1) * error).mean()
+    assert metrics.crps_from_quantiles(y, quantiles, levels) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("levels", [(50, 80), (50, 95), (50, 80, 95), (10, 50, 90, 99)])
+def test_crps_hardly_depends_on_the_levels(levels: tuple[int, ...]) -> None:
+    grid = np.array(quantile_grid(levels))
+    normal = NormalDist()
+    y = np.array([normal.inv_cdf((n + 0.5) / 5_000) for n in range(5_000)])
+    quantiles = np.tile([normal.inv_cdf(p) for p in grid], (5_000, 1))
+    found = metrics.crps_from_quantiles(y, quantiles, grid)
+    assert found == pytest.approx(np.pi**-0.5, rel=0.011)  # that of N(0, 1) itself: 0.5642
 
 
 def test_a_missing_forecast_shows() -> None:

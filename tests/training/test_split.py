@@ -73,8 +73,8 @@ def test_too_short_series_are_named() -> None:
         split_series(table(9, 12, 11), 4, (7,), 1, 1)
     assert str(caught.value) == (
         "series 's1' has 12 time steps and is the longest; a horizon of 4 with 1 windows for"
-        " validation and 1 for the comparison needs at least 19: give more data or a shorter"
-        " horizon"
+        " validation and 1 for the comparison and a season of 7 needs at least 19: give more data"
+        " or a shorter horizon or season"
     )
     with pytest.raises(DataError, match=r"^series 's0' has 9 time steps; a horizon of 4"):
         split_series(table(9), 4, (7,), 1, 1)
@@ -107,3 +107,27 @@ def held_out(split: Any, origins: Any, horizon: int, part: str) -> None:
     np.testing.assert_array_equal(origins.ends, ends[origins.series])
     if part == "test":
         assert len(origins) == ((ends - firsts) // horizon).sum()
+
+
+def test_the_first_half_stops_and_the_second_calibrates() -> None:
+    split = split_series(table(100, 13), 4, (7,), validation_windows=13, test_windows=3)
+    assert split.train_ends.tolist() == [36, 13]
+    early, late = split.halves(split.validation_origins(4), 4)
+    assert early.t.tolist() == list(range(35, 56))  # targets from 36 up to, not including, 60
+    assert late.t.tolist() == list(range(59, 84))  # targets from 60 on
+    few = split_series(table(100), 4, (7,), validation_windows=11, test_windows=3)
+    whole = few.validation_origins(4)
+    assert few.halves(whole, 4) == (whole, whole)
+    many = split_series(table(*[100] * 20), 4, (7,), validation_windows=3, test_windows=3)
+    early, late = many.halves(many.validation_origins(4), 4)
+    assert early.t.tolist() == [75] * 20
+    assert late.t.tolist() == [79, 80, 81, 82, 83] * 20
+
+
+def test_no_half_is_empty() -> None:
+    split = split_series(table(200), 4, (7,), validation_windows=20, test_windows=3)
+    whole = split.validation_origins(4)
+    middle = int(whole.t.mean())
+    for part in (whole[whole.t < middle - 4], whole[whole.t > middle + 4]):
+        assert len(part) > 20
+        assert split.halves(part, 4) == (part, part)

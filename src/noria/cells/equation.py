@@ -78,7 +78,7 @@ def cell_from_equations(meaning: Equations) -> type[EquationCell]:
     Raises:
         WiringError: if the equations cannot be meant.
     """
-    parts = {
+    parts: dict[str, Any] = {
         "gates": meaning.gates,
         "states": meaning.states,
         "parameters": meaning.parameters,

@@ -135,8 +135,10 @@ def predict(
         n_best=n_best,
         explain=explain or None,
     )
+    zoned = any(getattr(dtype, "time_zone", None) for dtype in frame.schema.values())
+    stamp = _STAMP + "%:z" if zoned else _STAMP
     if output is None:
-        sys.stdout.write(frame.write_ndjson() if json else frame.write_csv(datetime_format=_STAMP))
+        sys.stdout.write(frame.write_ndjson() if json else frame.write_csv(datetime_format=stamp))
         return
     from noria.runtime.files import replace_file
 
@@ -144,7 +146,7 @@ def predict(
     if output.suffix == ".parquet":
         frame.write_parquet(table)
     else:
-        frame.write_csv(table, datetime_format=_STAMP)
+        frame.write_csv(table, datetime_format=stamp)
     replace_file(output, table.getvalue())
 
 
@@ -210,7 +212,7 @@ def info(model: Path, /, *, json: Json = False) -> None:
     from noria.runtime import read_model
 
     file = read_model(model)
-    long = ("exhibits", "tokenizer", "encoder")
+    long = ("exhibits", "tokenizer", "encoder", "trained_until")
     document = {key: value for key, value in file.document.items() if key not in long}
     if json:
         print(jsonlib.dumps({"sha256": file.sha256, **document}))

@@ -35,9 +35,9 @@ def forecast(
     /,
     *,
     output: Output,
-    horizon: int = 24,
-    time: str = "ds",
-    target: str = "y",
+    horizon: int | None = None,
+    time: str | None = None,
+    target: str | None = None,
     id: str | None = None,  # noqa: A002
     past: Names = None,
     future: Names = None,
@@ -45,29 +45,29 @@ def forecast(
     freq: str | None = None,
     level: Level = None,
     season: Season = None,
-    cell: str = "lstm",
+    cell: str | None = None,
     hidden_size: int | None = None,
-    num_layers: int = 1,
-    feedback: str = "direct+lateral",
+    num_layers: int | None = None,
+    feedback: str | None = None,
     context_length: int | None = None,
     segment_length: int | None = None,
-    distribution: str = "quantiles",
-    ensemble: int = 1,
-    truncation_length: int = 256,
-    dropout: float = 0.2,
-    recurrent_dropout: float = 0.2,
-    batch_size: int = 32,
-    steps: int = 1500,
-    learning_rate: float = 2e-3,
-    weight_decay: float = 1e-2,
-    patience: int = 8,
+    distribution: str | None = None,
+    ensemble: int | None = None,
+    truncation_length: int | None = None,
+    dropout: float | None = None,
+    recurrent_dropout: float | None = None,
+    batch_size: int | None = None,
+    steps: int | None = None,
+    learning_rate: float | None = None,
+    weight_decay: float | None = None,
+    patience: int | None = None,
     validation_windows: int | None = None,
     test_windows: int | None = None,
     baselines: Baselines = None,
-    search: int = 0,
+    search: int | None = None,
     from_: From = None,
-    seed: int = 0,
-    checkpoint_every: int = 100,
+    seed: int | None = None,
+    checkpoint_every: int | None = None,
     resume: Flag = False,
     log_dir: Path | None = None,
     json: Json = False,
@@ -81,11 +81,11 @@ def forecast(
     output
         Where to write the model file.
     horizon
-        Steps to forecast.
+        Steps to forecast; 24.
     time
-        Column of timestamps or step numbers; or several that make one: year,month,day,hour.
+        Column of timestamps or step numbers, or several that make one (year,month,day,hour); ds.
     target
-        Column to forecast.
+        Column to forecast; y.
     id
         Column that tells series apart; unique_id is taken if it is there.
     past
@@ -99,15 +99,16 @@ def forecast(
     level
         Levels of the intervals in %, separated by commas; 80,95 if left out.
     season
-        Season lengths in steps, separated by commas; those of the frequency if left out.
+        Season lengths in steps, separated by commas; those of the frequency if left out, or for
+        step numbers one found in the data.
     cell
-        lstm, gru, rnn_tanh, rnn_relu, peepholelstm, coupledlstm, mgu, leakyrnn or slstm.
+        lstm, gru, rnn_tanh, rnn_relu, peepholelstm, coupledlstm, mgu, leakyrnn or slstm; lstm.
     hidden_size
         Neurons of a layer; by the amount of data if left out.
     num_layers
-        Layers.
+        Layers; 1.
     feedback
-        none, direct, lateral, indirect, full, or a sum of them with +.
+        none, direct, lateral, indirect, full, or a sum of them with +; direct+lateral.
     context_length
         Steps of a training stretch, or of the window with segments; by the longest season if left
         out.
@@ -115,25 +116,25 @@ def forecast(
         Steps that the network takes at once, of a window of its own for every forecast; left out,
         it goes on step by step.
     distribution
-        quantiles, student_t, or negative_binomial for counts.
+        quantiles, student_t, or negative_binomial for counts; quantiles.
     ensemble
-        Networks whose forecasts are averaged.
+        Networks whose forecasts are averaged; 1.
     truncation_length
-        Steps of back-propagation; a longer stretch is trained piece by piece.
+        Steps of back-propagation, in pieces of which a longer stretch is trained; 256.
     dropout
-        Probability of dropping a neuron's output on its way up.
+        Probability of dropping a neuron's output on its way up; 0.2.
     recurrent_dropout
-        Probability of dropping it on its way back.
+        Probability of dropping it on its way back; 0.2.
     batch_size
-        Stretches in a batch.
+        Stretches in a batch; 32.
     steps
-        Training steps at the most.
+        Training steps at the most; 1500.
     learning_rate
-        Top of the learning rate's schedule.
+        Top of the learning rate's schedule; 0.002.
     weight_decay
-        Of AdamW.
+        Of AdamW; 0.01.
     patience
-        Validations without a better one before training stops.
+        Validations without a better one before training stops; 8.
     validation_windows
         Horizons kept for validation; a tenth of the data if left out.
     test_windows
@@ -142,13 +143,14 @@ def forecast(
         What to compare with, separated by commas: fnn, seasonal_naive, auto_ets, auto_arima; all
         but the last if left out.
     search
-        Other settings to try, each a training; those that validate best are taken.
+        Other settings to try, each a training; those that validate best are taken. A search that
+        was interrupted starts anew, also with --resume; 0.
     from_
         A model to train on from; columns, sizes and seasons stay as they are there.
     seed
-        Of everything random.
+        Of everything random; 0.
     checkpoint_every
-        Steps between two checkpoints.
+        Steps between two checkpoints; 100.
     resume
         Go on with a training that was interrupted or killed.
     log_dir
@@ -156,80 +158,50 @@ def forecast(
     json
         Print one JSON object instead of a table.
     """
+    given: dict[str, Any] = {name: flag for name, flag in locals().items() if flag is not None}
+    for name in ("data", "output", "from_", "resume", "log_dir", "json"):
+        given.pop(name, None)
     check_output(output, data)
-    given = {
-        "horizon": horizon,
-        "cell": cell,
-        "hidden_size": hidden_size,
-        "num_layers": num_layers,
-        "feedback": feedback,
-        "levels": (80, 95) if level is None else integers("level", level),
-        "seasons": None if season is None else integers("season", season),
-        "context_length": context_length,
-        "segment_length": segment_length,
-        "distribution": distribution,
-        "ensemble": ensemble,
-        "truncation_length": truncation_length,
-        "dropout": dropout,
-        "recurrent_dropout": recurrent_dropout,
-        "batch_size": batch_size,
-        "steps": steps,
-        "learning_rate": learning_rate,
-        "weight_decay": weight_decay,
-        "patience": patience,
-        "validation_windows": validation_windows,
-        "test_windows": test_windows,
-        **({} if baselines is None else {"baselines": split_list(baselines)}),
-        "search": search,
-        "checkpoint_every": checkpoint_every,
-        "seed": seed,
-    }
-    columns = {
-        "time": time,
-        "target": target,
-        "id": id,
-        "past": split_list(past),
-        "future": split_list(future),
-        "static": split_list(static),
-        "freq": freq,
-    }
-    old = None if from_ is None else _to_go_on(from_, given, columns)
+    for name in ("past", "future", "static", "baselines"):
+        if name in given:
+            given[name] = split_list(given[name])
+    for flag, name in _RENAMED.items():
+        if flag in given:
+            given[name] = integers(flag, given.pop(flag))
+    columns = {}
+    if from_ is None:
+        names = inspect.signature(task_class("forecast").fit).parameters
+        columns = {name: given.pop(name) for name in list(given) if name in names}
+        forecaster = task_class("forecast")(**given)
+    else:
+        forecaster = _to_go_on(from_, given)
     fit_and_save(
-        old or task_class("forecast")(**given),
+        forecaster,
         data,
         output,
-        old is not None,
+        from_ is not None,
         resume=resume,
         json=json,
         log_dir=log_dir,
-        **({} if old else columns),
+        **columns,
     )
 
 
-_OF_A_TRAINING = (
-    *("truncation_length", "dropout", "recurrent_dropout", "batch_size", "steps", "learning_rate"),
-    *("weight_decay", "patience", "validation_windows", "test_windows", "baselines", "seed"),
-    "checkpoint_every",
-)
-"""Settings that may be others when a model is trained on."""
+_RENAMED = {"level": "levels", "season": "seasons"}
+"""Flags that take one or more, and the settings' names."""
 
 
-def _to_go_on(model: Path, given: Mapping[str, Any], columns: Mapping[str, Any]) -> Any:
+def _to_go_on(model: Path, given: Mapping[str, Any]) -> Any:
     """The forecaster in a model file, with the settings that were given for its new training."""
-    flags = inspect.signature(forecast).parameters
-    usual = {"levels": (80, 95), "seasons": None, "baselines": None}
-    changed = {
-        name: value
-        for name, value in {**given, **columns}.items()
-        if value != usual.get(name, flags[name].default if name in flags else None) and value != []
-    }
-    for name in changed:
-        if name not in _OF_A_TRAINING:
-            flag = {"levels": "level", "seasons": "season"}.get(name, name.replace("_", "-"))
+    from noria.tasks.forecast_settings import OF_A_TRAINING
+
+    for name in given:
+        if name not in OF_A_TRAINING:
+            flag = {new: old for old, new in _RENAMED.items()}.get(name, name.replace("_", "-"))
             raise UsageError(f"--{flag}: with --from it stays as in {model}; leave it out")
     task, forecaster = load_model(model)
     if task != "forecast":
         raise ModelFileError(f"{model} is a model for {task}, not for forecast")
-    for name in changed:
+    for name in given:
         forecaster.chosen_.pop(name, None)
-    return forecaster.set_params(**changed)
+    return forecaster.set_params(**given)

@@ -86,9 +86,9 @@ def show_comparison(
 
 def _forecasts(comparison: Comparison) -> Table:
     levels = list(comparison.scores[0].coverage)
+    windows = "held-out windows" if comparison.held_out else "windows"
     table = _table(
-        f"{comparison.windows} held-out windows of {comparison.horizon} steps,"
-        f" {comparison.series} series",
+        f"{comparison.windows} {windows} of {comparison.horizon} steps, {comparison.series} series",
         ["MAE", "MASE", "sMAPE %", "CRPS", *(f"in {level}%" for level in levels)],
     )
     for score in comparison.scores:

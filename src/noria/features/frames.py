@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from datetime import UTC
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import narwhals as nw
 import numpy as np
 
 from noria.errors import DataError
 
-__all__ = ["frame_like", "no_column"]
+__all__ = ["frame_like", "in_zone", "no_column"]
 
 
 def frame_like(data: Any, columns: Mapping[str, Any]) -> Any:
@@ -28,6 +30,30 @@ def frame_like(data: Any, columns: Mapping[str, Any]) -> Any:
         for name, values in columns.items()
     }
     return nw.from_dict(series).to_native()
+
+
+def in_zone(frame: Any, columns: Sequence[str], zone: str | None, *, wall: bool) -> Any:
+    """A dataframe whose timestamps got their time zone back.
+
+    Args:
+        frame: A dataframe that narwhals knows.
+        columns: Of timestamps without a zone.
+        zone: None leaves them as they are.
+        wall: The timestamps are what the zone's clocks show, otherwise UTC.
+    """
+    if zone is None:
+        return frame
+    known = nw.from_native(frame, eager_only=True)
+    found = []
+    for name in columns:
+        column = known[name]
+        if wall:
+            place = ZoneInfo(zone)
+            moments = [m.replace(tzinfo=place).astimezone(UTC) for m in column.to_list()]
+            moments = [moment.replace(tzinfo=None) for moment in moments]
+            column = nw.new_series(name, moments, column.dtype, backend=known.implementation)
+        found.append(column.dt.replace_time_zone("UTC").dt.convert_time_zone(zone))
+    return known.with_columns(*found).to_native()
 
 
 def no_column(name: str, column: str, header: Sequence[str]) -> DataError:

@@ -111,6 +111,9 @@ def _one_each(name: str, values: Any, count: int) -> NDArray[Any] | None:
     array = np.asarray(values)
     if array.shape != (count,):
         raise DataError(f"{name} has shape {array.shape}: expected ({count},), one for each case")
+    for index, value in enumerate(array.tolist() if array.dtype == object else ()):
+        if value is None:
+            raise DataError(f"{name}[{index}] is None: fill it in or leave the case out")
     return array
 
 

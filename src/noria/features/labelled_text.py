@@ -98,6 +98,9 @@ def _labels_of_list(y: Any, count: int) -> NDArray[Any] | list[tuple[str, ...]]:
     y = y.tolist() if hasattr(y, "tolist") else list(y)
     if len(y) != count:
         raise DataError(f"y has {len(y)} labels, X has {count} texts")
+    for index, label in enumerate(y):
+        if label is None:
+            raise DataError(f"y[{index}] is None: fill it in or leave the text out")
     several = [isinstance(label, Collection) and not isinstance(label, str) for label in y]
     if all(several):
         return [tuple(str(label) for label in labels) for labels in y]

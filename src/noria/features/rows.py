@@ -29,6 +29,7 @@ class SortedRows:
         order: Index in the table of each sorted row, shape (N,).
         times: Timestamps, microseconds or step numbers, shape (N,).
         integer: The timestamps are step numbers.
+        zone: Their time zone, and whether they are what its clocks show; see `ParsedTimes`.
         ids: The series.
         owner: Series of each row, shape (N,).
         first: First row of each series, shape (S,).
@@ -38,6 +39,7 @@ class SortedRows:
     order: NDArray[np.intp]
     times: NDArray[np.int64]
     integer: bool
+    zone: tuple[str | None, bool]
     ids: tuple[str, ...]
     owner: NDArray[np.int64]
     first: NDArray[np.intp]
@@ -54,7 +56,9 @@ class SortedRows:
         order = np.lexsort((parsed.values, owner))
         owner, times = owner[order], parsed.values[order]
         first = np.flatnonzero(np.diff(owner, prepend=-1))
-        rows = cls(data, order, times, parsed.integer, ids, owner, first)
+        rows = cls(
+            data, order, times, parsed.integer, (parsed.zone, parsed.wall), ids, owner, first
+        )
         repeated = (np.diff(times) == 0) & (np.diff(owner) == 0)
         if repeated.any():
             index = int(np.argmax(repeated))

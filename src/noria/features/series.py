@@ -38,6 +38,7 @@ _MICROSECONDS = {
 }
 _MONTHS = {"mo": 1, "q": 3, "y": 12}
 _LONGEST_SEASON = 10_000
+_ENOUGH_GAPS = 5
 
 
 @dataclass(frozen=True)
@@ -247,6 +248,9 @@ class SeriesTable:
         future_names: Names of the F encoded covariates known in advance.
         static_names: Names of the S encoded statics.
         month_end: Every timestamp is the last day of a month, so a grid of months keeps to it.
+        zone: Time zone of the timestamps that were read, "UTC" for those written with offsets; None
+            where there was none.
+        wall: Where there is one, the timestamps here are what its clocks show, not UTC: midnights.
     """
 
     series: tuple[Series, ...]
@@ -257,6 +261,8 @@ class SeriesTable:
     future_names: tuple[str, ...]
     static_names: tuple[str, ...]
     month_end: bool = False
+    zone: str | None = None
+    wall: bool = False
 
     @property
     def n_rows(self) -> int:
@@ -278,6 +284,19 @@ class SeriesTable:
         start = np.asarray(series.start)
         times = Frequency.parse(self.freq).at(start.astype(np.int64), positions, self.month_end)
         return times.astype(start.dtype)
+
+    def times(self, series: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Give the time of a step of each of some series.
+
+        Args:
+            series: Their numbers in the table, shape (R,).
+            positions: Of each one's step; 0 is its start, shape (R,).
+
+        Returns:
+            Microseconds since 1970, or step numbers, shape (R,).
+        """
+        starts = np.array([np.asarray(own.start).astype(np.int64) for own in self.series])
+        return Frequency.parse(self.freq).at(starts[series], positions, self.month_end)
 
     def from_first_observed(self) -> SeriesTable:
         """The table without the steps before each series' first observed target."""
@@ -328,29 +347,51 @@ class SeriesTable:
         pairs = zip(self.series, values, strict=True)
         return replace(self, series=tuple(extend(series, more) for series, more in pairs))
 
-    def common_stride(self) -> int:
-        """How many steps lie between observed targets, at the least and everywhere.
+    def require_every_step(self) -> None:
+        """Check that the grid is in use: that of no series only every n-th step is ever observed.
 
-        Returns:
-            1 for a grid that is in use; n where only every n-th step is ever observed; 0 where
-            no series has two values.
+        A few values that happen to lie so are no sign of it, unless there is nothing else.
+
+        Raises:
+            DataError: naming the first series of another step.
         """
         gaps = [np.diff(np.flatnonzero(np.isfinite(series.y))) for series in self.series]
-        return int(np.gcd.reduce(np.concatenate(gaps)))
+        strides = [int(np.gcd.reduce(own)) for own in gaps]
+        common = int(np.gcd.reduce(np.array(strides)))
+        if common > 1:
+            advice = f"resample it to {self.freq}, or fit a model of its step, without rows between"
+        else:
+            advice = "the series of one model have one step: leave it out, or resample it"
+        for series, stride, own in zip(self.series, strides, gaps, strict=True):
+            if stride > 1 and (common > 1 or len(own) >= _ENOUGH_GAPS):
+                raise DataError(
+                    f"series {series.id!r} has a value every {stride} steps of {self.freq} and none"
+                    f" between; {advice}"
+                )
 
     def require_future(self, steps: int) -> None:
-        """Check that what is known in advance reaches so many steps past each series' end.
+        """Check that what is known in advance is known for so many steps past each series' end.
 
         Raises:
             DataError: naming the series, the columns and how far they must reach.
         """
         for series in self.series if self.columns.future else ():
-            reach = len(series.y) + steps
+            end = len(series.y)
+            reach = end + steps
             if len(series.future) < reach:
                 raise DataError(
                     f"series {series.id!r}: {', '.join(self.columns.future)} must be given for all"
                     f" {steps} steps to forecast, until {self.timestamps(series, reach - 1, 1)[0]}:"
                     f" append rows with an empty {self.columns.target}"
+                )
+            missing = np.isnan(series.future[end:reach])
+            if missing.any():
+                step, column = (int(index) for index in np.argwhere(missing)[0])
+                name = self.future_names[column].partition("=")[0]
+                raise DataError(
+                    f"series {series.id!r}: {name} has no value at"
+                    f" {self.timestamps(series, end + step, 1)[0]}, and must be given for all"
+                    f" {steps} steps to forecast: fill it in"
                 )
 
     def sha256(self) -> str:

@@ -8,9 +8,10 @@ import os
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import available_timezones
 
 import narwhals as nw
 import numpy as np
@@ -150,10 +151,13 @@ class Source:
             return self._parse(self._joined())
         raw = self.frame[self.time[0]]
         if raw.dtype == pl.Date or isinstance(raw.dtype, pl.Datetime):
-            if isinstance(raw.dtype, pl.Datetime) and raw.dtype.time_zone is not None:
-                raw = raw.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-            microseconds = raw.cast(pl.Datetime("us")).to_physical()
-            return ParsedTimes(microseconds.to_numpy().astype(np.int64), integer=False)
+            zone = raw.dtype.time_zone if isinstance(raw.dtype, pl.Datetime) else None
+            shown = raw.dt.replace_time_zone(None) if zone else raw
+            wall = zone is not None and bool((shown.dt.time() == time(0)).all())
+            if zone and not wall:
+                shown = raw.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+            values = shown.cast(pl.Datetime("us")).to_physical().to_numpy().astype(np.int64)
+            return ParsedTimes(values, integer=False, zone=zone, wall=wall)
         if raw.dtype.is_float() and (raw == raw.floor()).all():
             raw = raw.cast(pl.Int64)
         return self._parse(raw.cast(pl.String).str.strip_chars())
@@ -281,9 +285,12 @@ def _frame_column(column: Any) -> pl.Series:
     if column.dtype.is_numeric() and not column.is_null().any():
         return pl.Series(column.to_numpy())
     if isinstance(column.dtype, nw.Datetime):
-        if column.dtype.time_zone is not None:
-            column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-        return pl.Series(column.to_numpy())
+        zone = column.dtype.time_zone
+        if zone is None:
+            return pl.Series(column.to_numpy())
+        utc = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None).to_numpy()
+        known = zone if zone in available_timezones() else "UTC"
+        return pl.Series(utc).dt.replace_time_zone("UTC").dt.convert_time_zone(known)
     missing = column.is_null().to_list()
     values = [
         None if null else value for value, null in zip(column.to_list(), missing, strict=True)

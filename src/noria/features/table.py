@@ -33,9 +33,11 @@ def read_table(
 
     The table is long: a row for each timestamp of each series, in any order. Texts such as NA,
     NaN, null, None and an empty field mean a missing value, in any case of letters. Timestamps
-    with a time zone become UTC. Rows that the grid lacks are filled with missing values, so daily
-    prices without weekends are a daily series whose weekends are missing. A series ends at its
-    last observed target; later rows are the known future and show in `Series.future` alone.
+    with a time zone become UTC, and the table keeps the zone's name; but where a data frame's are
+    all midnights of their zone it is the days that count, whose lengths may differ. Rows that the
+    grid lacks are filled with missing values, so daily prices without weekends are a daily series
+    whose weekends are missing. A series ends at its last observed target; later rows are the known
+    future and show in `Series.future` alone.
 
     A covariate of texts is encoded one-hot over the values it has; missing texts are NaN in each,
     and texts that `categories` lacks are zero in each.
@@ -108,7 +110,9 @@ def read_table(
         for i, name in enumerate(rows.ids)
     )
     names = (past_names, future_names, static_names)
-    return SeriesTable(series, columns, freq or str(frequency), found, *names, month_end)
+    return SeriesTable(
+        series, columns, freq or str(frequency), found, *names, month_end, *rows.zone
+    )
 
 
 def _ends(

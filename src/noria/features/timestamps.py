@@ -50,10 +50,16 @@ class ParsedTimes:
     Attributes:
         values: Microseconds since 1970 in UTC, or step numbers, shape (N,), int64.
         integer: They are step numbers.
+        zone: Time zone that they were written in, "UTC" for those written with offsets; None where
+            there was none.
+        wall: They are all midnights of their zone, the days of a calendar: `values` are what its
+            clocks show, as days are not all of one length in UTC.
     """
 
     values: NDArray[np.int64]
     integer: bool
+    zone: str | None = None
+    wall: bool = False
 
 
 def parse_timestamps(texts: pl.Series) -> ParsedTimes:
@@ -83,7 +89,9 @@ def parse_timestamps(texts: pl.Series) -> ParsedTimes:
         return ParsedTimes(values.to_numpy(), integer=True)
     parts = texts.str.extract_groups(_PATTERN).struct.unnest()
     days = _parse_dates(texts, parts["date"])
-    return ParsedTimes(days * 86_400_000_000 + _clock(texts, parts), integer=False)
+    zone = "UTC" if parts["zone"].is_not_null().any() else None
+    times = days * 86_400_000_000 + _clock(texts, parts)
+    return ParsedTimes(times, integer=False, zone=zone)
 
 
 def _are_compact_dates(texts: pl.Series) -> bool:

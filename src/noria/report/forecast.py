@@ -134,7 +134,8 @@ def _add_comparison(page: Page, document: dict[str, Any], comparison: Comparison
         heading,
         paragraph(
             f"Every model made the same {windows} of {count(comparison.horizon, 'step')} on"
-            f" {series}, on the last part of the data, which no training saw."
+            f" {series}, on the last part of the data"
+            f"{', which no training saw' if comparison.held_out else ''}."
         ),
         table(rows, ["model", *(name for name, _, _ in columns)], best),
         note("★ marks the best of a column; the first line is the model of this report."),
@@ -209,7 +210,7 @@ def _add_exhibits(page: Page, document: dict[str, Any]) -> None:
     page.section(
         heading,
         paragraph(
-            "Each picture is one of the held-out forecasts: left of the dotted line what the"
+            "Each picture is one of the forecasts compared: left of the dotted line what the"
             f" network had seen, right of it the forecast of {document['columns']['target']}."
             f" The {max(levels)}% interval should hold {max(levels)} in 100 points of what came."
         ),

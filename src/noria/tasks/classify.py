@@ -22,7 +22,7 @@ from noria.errors import DataError, UsageError
 from noria.features.cases import CaseColumns
 from noria.features.frames import frame_like
 from noria.features.labelled import LabelledSequences, SequenceScaler
-from noria.feedback import Feedback
+from noria.feedback import Feedback, remembers
 from noria.modules.classify import ClassifyPlan
 from noria.runtime import plain_value
 from noria.tasks.estimator import (
@@ -438,7 +438,7 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return [str(name) for name in self.classes_.tolist()]
 
     def _models(self) -> ClassModels:
-        return ClassModels(self.network_, self.fnn_, self.plain_)
+        return ClassModels(self.network_, self.fnn_, self.plain_, remembers(self.feedback))
 
     def _scaled(self, cases: LabelledSequences) -> list[NDArray[np.float32]]:
         return scale_sequences(cases, self.scaler_, len(self.channels_))

@@ -31,7 +31,7 @@ from noria.features.labelled_text import (
 from noria.features.tokens import TOKENS
 from noria.features.vectors import read_vectors
 from noria.features.words import TextEncoder
-from noria.feedback import Feedback
+from noria.feedback import Feedback, remembers
 from noria.modules.pooling import POOLINGS
 from noria.modules.text import TextPlan
 from noria.tasks.estimator import (
@@ -486,7 +486,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return separator.join(n for n, p in zip(names, probabilities, strict=True) if p > 0.5)
 
     def _models(self) -> ClassModels:
-        return ClassModels(self.network_, self.fnn_, self.plain_)
+        return ClassModels(self.network_, self.fnn_, self.plain_, remembers(self.feedback))
 
     def _read(self, X: Any) -> LabelledTexts:
         return read_texts(X, None, self.columns_, labelled=False)

@@ -25,7 +25,7 @@ from noria.errors import DataError, UsageError
 from noria.features.anomalies import read_windows, windows_of
 from noria.features.channels import ChannelTable, read_channels, require_observed
 from noria.features.frames import frame_like
-from noria.feedback import Feedback
+from noria.feedback import Feedback, remembers
 from noria.runtime import ModelFile, Session
 from noria.runtime.alarms import Alarms
 from noria.runtime.expectation import WARM_UP, Channels, Grid
@@ -485,6 +485,7 @@ class AnomalyDetector(BaseEstimator):  # type: ignore[misc]
             tuple(score(said, self.threshold_, windows) for said in self._judged(table, first)),
             len(table) - first,
             None if windows is None else len(windows),
+            remembers=remembers(self.feedback),
         )
 
     def _exhibit(self, table: ChannelTable) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import numbers
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +24,7 @@ __all__ = [
     "check_choice",
     "check_class_weight",
     "check_fitted",
+    "check_number",
     "check_shares",
     "check_training",
     "reading",
@@ -60,27 +62,45 @@ def check_fitted(estimator: BaseEstimator) -> None:
         raise NotFittedError(f"this {type(estimator).__name__} is not fitted yet: call fit first")
 
 
+def check_number(name: str, value: Any, *, whole: bool = False) -> None:
+    """Refuse what is no number, such as the text of one.
+
+    Raises:
+        UsageError: naming it.
+    """
+    kind = numbers.Integral if whole else numbers.Real
+    if isinstance(value, bool) or not isinstance(value, kind):
+        wanted = "whole number" if whole else "number"
+        raise UsageError(f"{name} is {value!r}: it must be a {wanted}")
+
+
 def check_at_least_one(estimator: BaseEstimator, *names: str) -> None:
-    """Refuse arguments below 1; None is the caller's to allow.
+    """Refuse arguments that are no whole numbers from 1 on; None is the caller's to allow.
 
     Raises:
         UsageError: naming the first.
     """
     for name in names:
         value = getattr(estimator, name)
-        if value is not None and value < 1:
+        if value is None:
+            continue
+        check_number(name, value, whole=True)
+        if value < 1:
             raise UsageError(f"{name} is {value}: it must be at least 1")
 
 
 def check_at_least_zero(estimator: BaseEstimator, *names: str) -> None:
-    """Refuse arguments below 0; None is the caller's to allow.
+    """Refuse arguments that are no whole numbers from 0 on; None is the caller's to allow.
 
     Raises:
         UsageError: naming the first.
     """
     for name in names:
         value = getattr(estimator, name)
-        if value is not None and value < 0:
+        if value is None:
+            continue
+        check_number(name, value, whole=True)
+        if value < 0:
             raise UsageError(f"{name} is {value}: it must be 0 or more")
 
 
@@ -112,16 +132,20 @@ def check_shares(estimator: BaseEstimator, *names: str) -> None:
     """
     for name in names:
         value = getattr(estimator, name)
+        check_number(name, value)
         if not 0 <= value < 1:
             raise UsageError(f"{name} is {value}: from 0 up to, not including, 1")
 
 
 def check_training(estimator: BaseEstimator) -> None:
-    """Refuse a weight decay or a seed that cannot be meant.
+    """Refuse a learning rate, a weight decay or a seed that cannot be meant.
 
     Raises:
         UsageError: naming it.
     """
+    for name in ("learning_rate", "weight_decay"):
+        check_number(name, getattr(estimator, name))
+    check_number("seed", estimator.seed, whole=True)
     if not estimator.weight_decay >= 0:
         raise UsageError(f"weight_decay is {estimator.weight_decay}: it must be 0 or more")
     if not 0 <= estimator.seed < 2**63:

@@ -20,19 +20,22 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 
 from noria.errors import DataError, UsageError
-from noria.features.frames import frame_like
+from noria.features.frames import frame_like, in_zone
 from noria.features.panel import CovariateScaler, Panel, calendar_cycles
 from noria.features.running import Window
+from noria.features.season import find_season
 from noria.features.series import Columns, SeriesTable, season_lengths
 from noria.features.table import read_table
-from noria.feedback import Feedback
+from noria.feedback import Feedback, remembers
 from noria.tasks.estimator import (
     check_fitted,
+    check_number,
     reading,
     settings,
     write_parts,
 )
 from noria.tasks.forecast_settings import (
+    OF_A_TRAINING,
     check_settings,
     recipe_of,
     require_counts,
@@ -67,7 +70,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         num_layers: Layers.
         feedback: Which neurons feed which; see `noria.wiring.Wiring.build`.
         levels: Levels of the intervals, in %.
-        seasons: Season lengths in steps; None takes those natural to the data's frequency.
+        seasons: Season lengths in steps; None takes those natural to the data's frequency or,
+            where it has none, as step numbers have not, one that is found by the autocorrelation
+            of the part for training.
         context_length: Steps of a training stretch; None takes twice the longest season. With
             segments, steps of the window; None takes four times the longest season.
         segment_length: Steps that the network takes at once. It then starts afresh at every
@@ -238,12 +243,25 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
 
         Raises:
             DataError: if the data is not what it should be.
-            UsageError: if the forecaster is not fitted.
+            UsageError: if the forecaster is not fitted, or a setting that is not of the training
+                alone was changed.
         """
         check_fitted(self)
         check_settings(self)
+        fixed = [name for name in self.fitted_settings_ if name not in OF_A_TRAINING]
+        self._require_as_fitted(*fixed)
         table = self._read(data)
         return self._fit_table(table, TrainingRun("", checkpoint, resume, log_dir, progress), True)
+
+    def _require_as_fitted(self, *names: str) -> None:
+        """Refuse settings that were changed after the network was made by them."""
+        now = settings(self)
+        for name in names:
+            if now[name] != self.fitted_settings_[name]:
+                raise UsageError(
+                    f"{name} is {now[name]!r} and was {self.fitted_settings_[name]!r} when this"
+                    " forecaster was fitted: set it back, or fit anew"
+                )
 
     def _fit_table(
         self, table: SeriesTable, run: TrainingRun | None = None, again: bool = False
@@ -251,10 +269,13 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         for name in (table.columns.id, table.columns.time):
             if name in _RESULTS:
                 raise UsageError(f"column {name!r} has the name of a result; rename it")
+        table.require_every_step()
         if self.distribution == "negative_binomial":
             require_counts(table)
         if not again:
+            self.fitted_settings_ = settings(self)
             self.freq_ = table.freq
+            self.zone_ = None if table.wall else table.zone
             self.columns_ = table.columns
             self.categories_ = table.categories
             self.levels_ = tuple(sorted({int(level) for level in self.levels} | {50}))
@@ -287,6 +308,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         }
         given = self._settings()
         old, old_fnn = (self.network_, self.fnn_) if again else (None, None)
+        before = self.trained_until_ if again else None
         if again:
             given["learning_rate"] *= _REFIT_RATE
         recipe = recipe_of(given, self.levels_)
@@ -308,8 +330,18 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             )
         self.comparison_, self.exhibits_ = None, []
         origins = split.test_origins(self.horizon)
+        ids = [series.id for series in table.series]
+        ends = table.times(np.arange(len(ids)), split.validation_ends - 1)
+        known = dict(zip(ids, ends.tolist(), strict=True))
+        self.trained_until_: dict[str, int] | None = None
+        if not again:
+            self.trained_until_ = known
+        elif before is not None:
+            self.trained_until_ = before | {
+                name: max(end, before.get(name, end)) for name, end in known.items()
+            }
         if len(origins):
-            self.comparison_ = self._compare(panel, origins)
+            self.comparison_ = self._compare(panel, origins, before if again else {})
             self.exhibits_ = exhibit(panel, origins, self.network_)
         return self
 
@@ -320,8 +352,15 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     def _find_seasons(self, table: SeriesTable) -> tuple[int, ...]:
         if self.seasons is not None:
             return tuple(sorted({int(season) for season in self.seasons}))
-        longest = max(len(series.y) for series in table.series)
-        return tuple(season for season in season_lengths(table.freq) if 3 * season <= longest)
+        natural = season_lengths(table.freq)
+        if natural:
+            longest = max(len(series.y) for series in table.series)
+            return tuple(season for season in natural if 3 * season <= longest)
+        ends = split_series(
+            table, self.horizon, (), self.validation_windows, self.test_windows
+        ).train_ends.tolist()
+        found = find_season([s.y[:end] for s, end in zip(table.series, ends, strict=True)])
+        return () if found is None or found + self.horizon > max(ends) else (found,)
 
     def predict(
         self, data: Any, *, horizon: int | None = None, levels: Sequence[int] | None = None
@@ -339,14 +378,16 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
 
         Returns:
             A dataframe of the kind given (polars for a path): id, time, `forecast`, and
-            `lo-80`, `hi-80`, … for every level.
+            `lo-80`, `hi-80`, … for every level. Times are of the zone that those of the data have.
 
         Raises:
             DataError: if the data is not what it should be.
             UsageError: if a level was not trained or the horizon is below 1.
         """
         check_fitted(self)
+        self._require_as_fitted("horizon")
         steps = self.horizon if horizon is None else horizon
+        check_number("horizon", steps, whole=True)
         if steps < 1:
             raise UsageError(f"horizon is {steps}: it must be at least 1")
         wanted = tuple(sorted(set(self.levels if levels is None else levels)))
@@ -364,10 +405,14 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             columns["id"] += [series.id] * steps
             columns["time"].append(table.timestamps(series, len(series.y), steps))
         values = quantiles.reshape(-1, quantiles.shape[-1])
-        return self._frame(data, columns["id"], np.concatenate(columns["time"]), values, wanted)
+        times = np.concatenate(columns["time"])
+        return self._frame(data, table, columns["id"], times, values, wanted)
 
     def evaluate(self, data: Any, *, windows: int = 1) -> Comparison:
         """Compare with the rivals on the last windows of each series; nothing is trained.
+
+        A series too short for them is left out. The notes of the table say so, and how many windows
+        lie at times that the model was trained on.
 
         Args:
             data: As in `fit`, history and what is to be forecast in one table.
@@ -377,12 +422,15 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             The table.
 
         Raises:
-            DataError: if the data is not what it should be or too short.
+            DataError: if the data is not what it should be or every series too short.
         """
         check_fitted(self)
+        self._require_as_fitted("horizon")
+        check_number("windows", windows, whole=True)
         table = self._read(data)
-        origins = self._last_origins(table, windows)
-        return self._compare(self._panel(table), origins)
+        origins, note = self._last_origins(table, windows)
+        found = self._compare(self._panel(table), origins, self.trained_until_)
+        return dataclasses.replace(found, notes=(*found.notes, *note))
 
     def cross_validation(
         self,
@@ -411,6 +459,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         """
         check_settings(self)
         stride = self.horizon if stride is None else stride
+        for name, value in (("windows", windows), ("stride", stride)):
+            check_number(name, value, whole=True)
         if windows < 1 or stride < 1:
             raise UsageError("windows and stride must be at least 1")
         freq = columns.pop("freq", None)
@@ -442,6 +492,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         ids, times, cutoffs, values, forecasts = zip(*parts, strict=True)
         return fitted._frame(
             data,
+            table,
             [name for part in ids for name in part],
             np.concatenate(times),
             np.concatenate(forecasts),
@@ -471,6 +522,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             "settings": settings(self),
             "columns": dataclasses.asdict(self.columns_),
             "freq": self.freq_,
+            "zone": self.zone_,
             "seasons": self.seasons_,
             "levels": self.levels_,
             "calendar": self.calendar_,
@@ -481,6 +533,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
                 "deviation": self.scaler_.deviation.tolist(),
             },
             "trained_on": self.trained_on_,
+            "trained_until": self.trained_until_,
             "comparison": self.comparison_ and self.comparison_.to_dict(),
             "exhibits": self.exhibits_,
         }
@@ -496,8 +549,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         with reading(path, "forecast") as file:
             document = file.document
             self = cls(**document["settings"])
+            self.fitted_settings_ = settings(self)
             self.columns_ = Columns(**document["columns"])
             self.freq_ = document["freq"]
+            self.zone_ = document.get("zone")
             self.seasons_ = tuple(document["seasons"])
             self.levels_ = tuple(document["levels"])
             self.calendar_ = tuple(document["calendar"])
@@ -508,6 +563,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
                 np.array(scaler["mean"], dtype=float), np.array(scaler["deviation"], dtype=float)
             )
             self.trained_on_ = document["trained_on"]
+            self.trained_until_ = document.get("trained_until")
             comparison = document["comparison"]
             self.comparison_ = comparison and Comparison.from_dict(comparison)
             self.exhibits_ = document["exhibits"]
@@ -526,46 +582,87 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     def _read(self, data: Any) -> SeriesTable:
         table = read_table(data, self.columns_, freq=self.freq_, categories=self.categories_)
         table = table.from_first_observed()
-        stride = table.common_stride()
-        if stride > 1:
+        table.require_every_step()
+        zoned = table.zone is not None and not table.wall
+        if zoned != (self.zone_ is not None):
+            here, there = ("a", "none") if zoned else ("no", "one")
             raise DataError(
-                f"the data has a value every {stride} steps of {self.freq_} and none between;"
-                f" the model was trained on a value every {self.freq_}: give it such data"
+                f"the timestamps have {here} time zone and those the model was trained on had"
+                f" {there}, so that their hours may differ: give both alike"
             )
         return table
 
     def _panel(self, table: SeriesTable) -> Panel:
         return Panel(table, self.seasons_, int(self.horizon), self.calendar_, self.scaler_)
 
-    def _last_origins(self, table: SeriesTable, windows: int) -> Origins:
+    def _last_origins(self, table: SeriesTable, windows: int) -> tuple[Origins, list[str]]:
+        """The last windows, and a note on series that are too short for them."""
         if windows < 1:
             raise UsageError(f"windows is {windows}: it must be at least 1")
         lengths = np.array([len(series.y) for series in table.series], dtype=np.int64)
-        shortest = int(lengths.argmin())
         needed = windows * self.horizon + 2
-        if lengths[shortest] < needed:
+        short = np.flatnonzero(lengths < needed)
+        if len(short) == len(lengths):
+            longest = int(lengths.argmax())
             raise DataError(
-                f"series {table.series[shortest].id!r} has {lengths[shortest]} time steps;"
-                f" {windows} windows of {self.horizon} need at least {needed}"
+                f"series {table.series[longest].id!r} has {lengths[longest]} time steps"
+                + (" and is the longest" if len(lengths) > 1 else "")
+                + f"; {windows} windows of {self.horizon} need at least {needed}"
             )
-        return Origins.rolling(
-            lengths - windows * self.horizon, lengths, self.horizon, self.horizon
-        )
+        firsts = np.where(lengths < needed, lengths, lengths - windows * self.horizon)
+        note = []
+        if len(short):
+            name = table.series[int(short[0])].id
+            others = f" and {len(short) - 1} more series" if len(short) > 1 else ""
+            note.append(
+                f"left out: series {name!r}{others}, with less than the {needed} time steps that"
+                f" {windows} windows of {self.horizon} need"
+            )
+        return Origins.rolling(firsts, lengths, self.horizon, self.horizon), note
 
-    def _compare(self, panel: Panel, origins: Origins) -> Comparison:
-        """The network and its rivals on the same windows."""
+    def _compare(
+        self, panel: Panel, origins: Origins, trained_until: dict[str, int] | None
+    ) -> Comparison:
+        """The network and its rivals on the same windows.
+
+        Args:
+            panel: The series.
+            origins: The windows.
+            trained_until: Last time of each series that the network has learned from; None where
+                that is not known.
+        """
         trained = {"network": self.network_, "fnn": self.fnn_}
-        return compare(
+        found = compare(
             panel,
             origins,
             {name: part for name, part in trained.items() if part is not None},
             self.baselines,
             self.levels_,
         )
+        notes, seen = found.notes, 0
+        if trained_until is None:
+            notes += ("the model file does not tell whether training saw these windows",)
+        else:
+            begins = panel.table.times(origins.series, origins.t + 1)
+            ids = [panel.table.series[number].id for number in origins.series.tolist()]
+            pairs = zip(ids, begins.tolist(), strict=True)
+            seen = sum(begin <= trained_until.get(name, begin - 1) for name, begin in pairs)
+        if seen:
+            seen_of = (
+                f"{seen} of {len(origins)} windows lie at times that the network was trained on"
+            )
+            notes += (f"{seen_of}: its figures there, and those of fnn, promise too much",)
+        return dataclasses.replace(
+            found,
+            notes=notes,
+            remembers=remembers(self.feedback),
+            held_out=trained_until is not None and not seen,
+        )
 
     def _frame(
         self,
         data: Any,
+        table: SeriesTable,
         ids: list[str],
         times: NDArray[Any],
         quantiles: NDArray[np.float64],
@@ -582,4 +679,5 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             number = 1 + self.levels_.index(level)
             columns[f"lo-{level:g}"] = quantiles[:, middle - number]
             columns[f"hi-{level:g}"] = quantiles[:, middle + number]
-        return frame_like(data, columns)
+        stamps = [stamp, *(name for name in more if name == "cutoff")]
+        return in_zone(frame_like(data, columns), stamps, table.zone, wall=table.wall)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,13 @@ from noria.features.panel import Panel
 from noria.features.running import Window
 from noria.features.series import SeriesTable
 from noria.runtime.distribution import DISTRIBUTIONS
-from noria.tasks.estimator import check_at_least_one, check_baselines, check_training
+from noria.tasks.estimator import (
+    check_at_least_one,
+    check_at_least_zero,
+    check_baselines,
+    check_number,
+    check_training,
+)
 from noria.training.forecasting import Recipe, train_forecaster
 from noria.training.loop import TrainingConfig
 from noria.training.rivals import BASELINES, MORE_BASELINES
@@ -23,7 +29,22 @@ from noria.training.split import Split
 from noria.training.trained import TrainingRun
 from noria.wiring import Wiring
 
-__all__ = ["check_settings", "recipe_of", "require_counts", "search_settings", "sizes", "wiring_of"]
+__all__ = [
+    "OF_A_TRAINING",
+    "check_settings",
+    "recipe_of",
+    "require_counts",
+    "search_settings",
+    "sizes",
+    "wiring_of",
+]
+
+OF_A_TRAINING = (
+    *("truncation_length", "dropout", "recurrent_dropout", "batch_size", "steps", "learning_rate"),
+    *("weight_decay", "patience", "validation_windows", "test_windows", "baselines", "seed"),
+    "checkpoint_every",
+)
+"""Settings that may be others when a model is trained on."""
 
 _FORKS = 16
 """Forecasts made from each piece of a training stretch."""
@@ -47,14 +68,19 @@ def check_settings(forecaster: BaseEstimator) -> None:
         *("segment_length", "ensemble"),
     )
     check_training(forecaster)
-    for name in ("test_windows", "search"):
-        value = getattr(forecaster, name)
-        if value is not None and value < 0:
-            raise UsageError(f"{name} is {value}: it must be 0 or more")
+    check_at_least_zero(forecaster, "test_windows", "search")
+    for name in ("dropout", "recurrent_dropout"):
+        check_number(name, getattr(forecaster, name))
+    for name in ("levels", "seasons"):
+        several = getattr(forecaster, name)
+        if several is not None and (isinstance(several, str) or not isinstance(several, Iterable)):
+            raise UsageError(f"{name} is {several!r}: give several, as in [{several}]")
     for level in forecaster.levels:
+        check_number("a level", level)
         if not (0 < level < 100 and level == int(level)):
             raise UsageError(f"level {level}: levels are whole percentages from 1 to 99")
     for season in () if forecaster.seasons is None else forecaster.seasons:
+        check_number("a season", season, whole=True)
         if season < 2:
             raise UsageError(f"season {season}: a season has at least 2 steps")
     if forecaster.distribution not in DISTRIBUTIONS:

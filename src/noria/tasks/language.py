@@ -19,7 +19,7 @@ from sklearn.base import BaseEstimator
 from noria.errors import DataError, UsageError
 from noria.features.corpus import Corpus, read_corpus
 from noria.features.tokens import Tokenizer
-from noria.feedback import Feedback
+from noria.feedback import Feedback, remembers
 from noria.modules.language import LanguageModule, LanguagePlan
 from noria.runtime.language import LanguageStepper, Sampling
 from noria.runtime.text_generator import TextGenerator
@@ -425,7 +425,9 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
                 f"{100 * unknown:.2g} % of the tokens are not in the vocabulary; to foretell one of"
                 " these means to say that it is unknown"
             )
-        return LanguageComparison(tuple(scores), **common, notes=tuple(notes))
+        return LanguageComparison(
+            tuple(scores), **common, notes=tuple(notes), remembers=remembers(self.feedback)
+        )
 
     def _score(
         self, name: str, loss: float, common: dict[str, int], parameters: int, started: float

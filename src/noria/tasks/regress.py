@@ -22,7 +22,7 @@ from noria.errors import DataError
 from noria.features.cases import CaseColumns
 from noria.features.frames import frame_like
 from noria.features.labelled import LabelledSequences, SequenceScaler
-from noria.feedback import Feedback
+from noria.feedback import Feedback, remembers
 from noria.modules.classify import ClassifyPlan
 from noria.tasks.estimator import check_baselines, check_fitted, reading, settings, write_parts
 from noria.tasks.whole_series import (
@@ -349,7 +349,14 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _models(self) -> RegressionModels:
-        return RegressionModels(self.network_, self.fnn_, self.plain_, self.centre_, self.spread_)
+        return RegressionModels(
+            self.network_,
+            self.fnn_,
+            self.plain_,
+            self.centre_,
+            self.spread_,
+            remembers(self.feedback),
+        )
 
     def _scaled(self, cases: LabelledSequences) -> list[NDArray[np.float32]]:
         return scale_sequences(cases, self.scaler_, len(self.channels_))

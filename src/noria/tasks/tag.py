@@ -26,7 +26,7 @@ from noria.features.frames import frame_like
 from noria.features.sentences import SentenceEncoder
 from noria.features.tagged import TagColumns, TaggedWords, check_tags, read_tagged, scheme_of
 from noria.features.vectors import read_vectors
-from noria.feedback import Feedback
+from noria.feedback import Feedback, remembers
 from noria.modules.tag import TagPlan
 from noria.tasks.estimator import (
     check_at_least_one,
@@ -419,7 +419,9 @@ class SequenceTagger(BaseEstimator):  # type: ignore[misc]
         )
 
     def _models(self) -> TagModels:
-        return TagModels(self.network_, self.fnn_, self.plain_, self.names_)
+        return TagModels(
+            self.network_, self.fnn_, self.plain_, self.names_, remembers(self.feedback)
+        )
 
     def _tag(self, data: TaggedWords) -> tuple[list[list[str]], list[NDArray[Any]]]:
         """The user's tags, and how likely each is."""

@@ -25,7 +25,7 @@ from noria.errors import DataError, UsageError
 from noria.features.frames import frame_like
 from noria.features.text import read_lines, read_parallel
 from noria.features.tokens import Tokenizer
-from noria.feedback import Feedback
+from noria.feedback import Feedback, remembers
 from noria.modules.translate import TranslateModule, TranslatePlan
 from noria.runtime.text_translator import TextTranslator, Translation
 from noria.runtime.translation import TranslationStepper
@@ -462,7 +462,9 @@ class Translator(BaseEstimator):  # type: ignore[misc]
                     for tokens in self.tokenizer_.encode_batch(sources)
                 ],
             )
-        return TranslationComparison(tuple(scores), len(pairs), signatures)
+        return TranslationComparison(
+            tuple(scores), len(pairs), signatures, remembers=remembers(self.feedback)
+        )
 
     def _encode(self, pairs: Pairs) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """Tokens of the pairs; pairs with an empty side are left out."""

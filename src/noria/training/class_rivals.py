@@ -54,11 +54,13 @@ class ClassModels:
         network: The networks in question.
         fnn: The feed-forward rivals, or None.
         plain: The plain baselines.
+        remembers: Whether the networks in question carry anything from step to step.
     """
 
     network: TrainedClassifier
     fnn: TrainedClassifier | None
     plain: PlainModels
+    remembers: bool = True
 
     def compare(
         self, sequences: Sequences, labels: NDArray[Any], classes: Sequence[str]
@@ -77,7 +79,8 @@ class ClassModels:
             started = time.monotonic()
             probabilities = self.plain.probabilities(name, sequences)
             forecasts.append(_plain(name, probabilities, time.monotonic() - started))
-        return compared(forecasts, labels, classes, self.plain.notes)
+        found = compared(forecasts, labels, classes, self.plain.notes)
+        return dataclasses.replace(found, remembers=self.remembers)
 
     def compare_out_of_fold(
         self,
@@ -106,7 +109,8 @@ class ClassModels:
             started = time.monotonic()
             said = held_out(folds, members, partial(self._refitted, name, sequences, labels, folds))
             forecasts.append(_plain(name, np.array(said), time.monotonic() - started))
-        return compared(forecasts, labels[held], classes, [CROSS_VALIDATED, *self.plain.notes])
+        found = compared(forecasts, labels[held], classes, [CROSS_VALIDATED, *self.plain.notes])
+        return dataclasses.replace(found, remembers=self.remembers)
 
     def _refitted(
         self,

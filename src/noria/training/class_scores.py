@@ -83,6 +83,7 @@ class ClassComparison:
         confusion: Cases of each true class (row) that the first model took for each class, (C, C);
             where a case may have several, it counts at each of its classes with each one found.
         notes: What a reader must know of how the table came about.
+        remembers: Whether the one in question carries anything from step to step.
     """
 
     scores: tuple[ClassScore, ...]
@@ -90,11 +91,12 @@ class ClassComparison:
     classes: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
     notes: tuple[str, ...] = ()
+    remembers: bool = True
 
     def verdict(self) -> str:
         """In one sentence, whether memory pays on this data, by accuracy."""
         values = {score.model: score.accuracy for score in self.scores}
-        return verdict("accuracy", values, lower_is_better=False)
+        return verdict("accuracy", values, lower_is_better=False, remembers=self.remembers)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values; a figure that is no number becomes null."""
@@ -123,6 +125,7 @@ class ClassComparison:
             tuple(document["classes"]),
             tuple(tuple(row) for row in document["confusion"]),
             tuple(document["notes"]),
+            document.get("remembers", True),
         )
 
 

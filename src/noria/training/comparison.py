@@ -48,7 +48,8 @@ class Score:
         mae: Mean absolute error, in the series' units.
         mase: Mean absolute scaled error, mean over windows; NaN where no window has a scale.
         smape: Symmetric mean absolute percentage error, in %.
-        crps: Continuous ranked probability score from the quantiles, in the series' units.
+        crps: Continuous ranked probability score of the distribution that is linear between the
+            quantiles, in the series' units; see `noria.training.metrics.crps_from_quantiles`.
         coverage: Share of what came inside the interval, 0 to 1, by the interval's level; NaN
             where nothing came.
         parameters: Number of fitted weights, or None.
@@ -81,6 +82,8 @@ class Comparison:
         series: Number of series they are from.
         horizon: K.
         notes: What a reader must know of how a line came about.
+        remembers: Whether the one in question carries anything from step to step.
+        held_out: Whether no training saw anything of the windows.
     """
 
     scores: tuple[Score, ...]
@@ -88,12 +91,14 @@ class Comparison:
     series: int
     horizon: int
     notes: tuple[str, ...] = ()
+    remembers: bool = True
+    held_out: bool = True
 
     def verdict(self) -> str:
         """In one sentence, whether memory pays on this data, by MASE or else MAE."""
         name = "mase" if all(np.isfinite(s.mase) for s in self.scores) else "mae"
         values = {score.model: getattr(score, name) for score in self.scores}
-        return verdict(name.upper(), values, lower_is_better=True)
+        return verdict(name.upper(), values, lower_is_better=True, remembers=self.remembers)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values; a figure that is no number becomes null."""

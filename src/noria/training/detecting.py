@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noria.cells import RNN, Cell
+from noria.errors import DataError
 from noria.feedback import Feedback
 from noria.network import Network, NetworkState
 from noria.runtime import NetworkStepper
@@ -173,6 +174,13 @@ class _Objective:
         self._window = window
         self._length = min(recipe.context_length, train_end - 1)
         self._target = torch.tensor(channels.targets(grid), dtype=torch.float32)
+        learned, validated = self._target.tensor_split([train_end - 1])
+        for what, target in (("learn from", learned), ("validate by", validated)):
+            if not target.isfinite().any():
+                raise DataError(
+                    f"no channel has a value in the {len(target)} steps to {what}: fill the gap,"
+                    " give more data or another validation_share"
+                )
         self._whole = torch.from_numpy(_inputs(grid, channels, window)[None, :-1])
 
     def batch(self, step: int) -> tuple[tuple[Tensor, Tensor], bool]:

@@ -116,20 +116,20 @@ class DetectionComparison:
         events: Number of events judged.
         windows: Number of true anomalies; None without labels.
         notes: What a reader must know of how the table came about.
+        remembers: Whether the one in question carries anything from step to step.
     """
 
     scores: tuple[DetectionScore, ...]
     events: int
     windows: int | None
     notes: tuple[str, ...] = ()
+    remembers: bool = True
 
     def verdict(self) -> str:
         """In one sentence, whether memory pays: by NAB's score, or without labels by the error."""
-        if self.windows:
-            return verdict(
-                "NAB score", {s.model: s.nab for s in self.scores}, lower_is_better=False
-            )
-        return verdict("MAE", {s.model: s.mae for s in self.scores}, lower_is_better=True)
+        name, metric = ("nab", "NAB score") if self.windows else ("mae", "MAE")
+        values = {score.model: float(getattr(score, name)) for score in self.scores}
+        return verdict(metric, values, lower_is_better=name == "mae", remembers=self.remembers)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values; a figure that is no number becomes null."""
@@ -145,7 +145,13 @@ class DetectionComparison:
             DetectionScore(**{**line, **{name: np.nan for name in _FIGURES if line[name] is None}})
             for line in document["scores"]
         ]
-        return cls(tuple(scores), document["events"], document["windows"], tuple(document["notes"]))
+        return cls(
+            tuple(scores),
+            document["events"],
+            document["windows"],
+            tuple(document["notes"]),
+            document.get("remembers", True),
+        )
 
 
 def score(

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from noria.cells import RNN
+from noria.errors import DataError
 from noria.features.panel import Panel
 from noria.features.running import Window
 from noria.features.series import SeriesTable
@@ -137,6 +138,8 @@ class TrainedForecaster:
             if spread is not None:
                 apart = quantiles - median
                 quantiles = median + np.sign(apart) * np.hypot(apart, spread)
+                if self.modules[0].head.distribution.counts:
+                    quantiles = np.maximum(np.rint(quantiles), 0)
             spread = np.abs(quantiles - median)[:, -1:]
             blocks.append(quantiles)
             table = table.with_values(median[..., 0])
@@ -262,7 +265,7 @@ def train_forecaster(
     title: str,
     start: TrainedForecaster | None = None,
 ) -> TrainedForecaster:
-    """Train, then calibrate on the validation part.
+    """Train, stopped by the first half of the validation part, and calibrate on the second.
 
     Args:
         wiring: The network's wiring, without output layer.
@@ -272,8 +275,11 @@ def train_forecaster(
         run: Checkpoints, logs, progress.
         title: For the progress bar and the checkpoints.
         start: Whose weights to begin with; None for fresh ones.
+
+    Raises:
+        DataError: if there is nothing to learn from or nothing to validate by.
     """
-    validation = split.validation_origins(panel.horizon)
+    validation, calibration = split.halves(_validation(panel, split), panel.horizon)
     if start is not None:
         run = dataclasses.replace(run, trained_on=f"{run.trained_on} after {start.sha256()}")
     modules, histories = [], []
@@ -300,11 +306,33 @@ def train_forecaster(
         )
         modules.append(trained.module)
         histories.append(trained.history)
-    scaled = _mean_quantiles(modules, panel, validation, recipe.window)
-    forks = panel.forks(validation.series, validation.t, validation.ends)
     factors = np.ones((panel.horizon, len(recipe.levels)))
     if not modules[0].head.distribution.counts:
-        factors = calibration_factors(forks.target, scaled, recipe.levels)
+        scaled = _mean_quantiles(modules, panel, calibration, recipe.window)
+        target = panel.forks(calibration.series, calibration.t, calibration.ends).target
+        factors = calibration_factors(target, scaled, recipe.levels)
     seconds = sum(history.seconds for history in histories)
     history = dataclasses.replace(histories[0], seconds=seconds)
     return TrainedForecaster(tuple(modules), factors, recipe.window, history)
+
+
+def _validation(panel: Panel, split: Split) -> Origins:
+    """The validation's forecasts after which something was observed."""
+    ends = split.train_ends.tolist()
+    table = panel.table
+    if not any(np.isfinite(s.y[1:end]).any() for s, end in zip(table.series, ends, strict=True)):
+        raise DataError(
+            f"no series has two values of {table.columns.target!r} in its part for training, all"
+            f" but the last {split.validation_windows + split.test_windows} horizons of"
+            f" {panel.horizon}: fill the gap, or lower validation_windows and test_windows"
+        )
+    origins = split.validation_origins(panel.horizon)
+    observed = np.isfinite(panel.actual(origins.series, origins.t))
+    kept = np.flatnonzero(observed.any(axis=1))
+    if not len(kept):
+        raise DataError(
+            f"{table.columns.target!r} has no value in the part for validation,"
+            f" {split.validation_windows} horizons of {panel.horizon} steps: fill the gap or raise"
+            " validation_windows"
+        )
+    return origins[kept]

@@ -60,17 +60,19 @@ class LanguageComparison:
         tokens: Tokens that had to be foretold.
         characters: Characters that they are.
         notes: What a reader must know of how a line came about.
+        remembers: Whether the one in question carries anything from step to step.
     """
 
     scores: tuple[LanguageScore, ...]
     tokens: int
     characters: int
     notes: tuple[str, ...] = ()
+    remembers: bool = True
 
     def verdict(self) -> str:
         """In one sentence, whether memory pays on this text, by bits a character."""
         values = {score.model: score.bits_per_character for score in self.scores}
-        return verdict("bits per character", values, lower_is_better=True)
+        return verdict("bits per character", values, lower_is_better=True, remembers=self.remembers)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

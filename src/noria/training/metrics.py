@@ -104,7 +104,8 @@ def mase(y: ArrayLike, forecast: ArrayLike, scale: ArrayLike) -> float:
         scale: `seasonal_naive_scale` of each series, shape (...) or one for all.
 
     Returns:
-        The error; below 1 is better than the seasonal naive forecast was in the sample.
+        The error; below 1 is nearer than the seasonal naive forecast was in the sample, a season
+        ahead, which does not say that it is better at this horizon.
 
     Source: Hyndman & Koehler 2006; averaged over series as in the M4 competition (Makridakis et
     al. 2020).
@@ -171,22 +172,44 @@ def pinball(y: ArrayLike, quantile_forecasts: ArrayLike, quantiles: ArrayLike) -
 
 
 def crps_from_quantiles(y: ArrayLike, quantile_forecasts: ArrayLike, quantiles: ArrayLike) -> float:
-    """Continuous ranked probability score, approximated by twice the mean pinball loss.
+    """Continuous ranked probability score of the distribution that the quantiles stand for.
+
+        2 · ∫₀¹ pinball loss of the quantile at p  dp
+
+    Between two levels the quantile goes in a straight line from one to the other; beyond the
+    outermost it stays. Of one quantile alone it is the mean absolute error.
 
     Args:
         y: Targets, shape (..., H).
         quantile_forecasts: Forecasts, shape (..., H, Q).
-        quantiles: Levels in (0, 1), evenly spaced, shape (Q,).
+        quantiles: Levels in (0, 1), ascending, however spaced, shape (Q,).
 
     Returns:
-        The score in the target's unit.
+        The score in the target's unit. A forecast that knows the distribution N(0, 1) gets 0.565
+        by the levels 2.5, 10, 25, 50, 75, 90 and 97.5 %, where all there are would give 0.564.
 
-    Source: Gneiting & Raftery 2007; as a sum over quantiles, FPP3, 5.9.
+    Source: Matheson & Winkler 1976; as an integral over quantiles, Gneiting & Ranjan 2011.
 
     >>> crps_from_quantiles([3.0], [[1.0]], [0.5])
     2.0
     """
-    return float(2 * np.mean(pinball(y, quantile_forecasts, quantiles)))
+    y = np.asarray(y)
+    p = np.concatenate([[0.0], np.asarray(quantiles), [1.0]])
+    edges = np.asarray(quantile_forecasts, dtype=np.float64)
+    edges = np.concatenate([edges[..., :1], edges, edges[..., -1:]], axis=-1)
+    low, high = edges[..., :-1], edges[..., 1:]
+    error = y[..., np.newaxis] - edges
+    # the loss is p · error, and −error more where that is negative; from edge to edge error is
+    # linear, so that −error squared is twice the integral of what is negative
+    first, last = p[:-1], p[1:]
+    product = (error[..., :-1] * (2 * first + last) + error[..., 1:] * (first + 2 * last)) / 6
+    over = np.maximum(-error, 0)
+    apart = np.where(high != low, high - low, 1.0)
+    mean_over = np.where(
+        high != low, (over[..., 1:] ** 2 - over[..., :-1] ** 2) / (2 * apart), over[..., 1:]
+    )
+    loss = ((product + mean_over) * (last - first)).sum(axis=-1)
+    return 2 * _mean(loss, ~np.isnan(y))
 
 
 def coverage(y: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> float:

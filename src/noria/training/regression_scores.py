@@ -59,15 +59,18 @@ class RegressionComparison:
         scores: One a model.
         cases: Number of cases.
         notes: What a reader must know of how the table came about.
+        remembers: Whether the one in question carries anything from step to step.
     """
 
     scores: tuple[RegressionScore, ...]
     cases: int
     notes: tuple[str, ...] = ()
+    remembers: bool = True
 
     def verdict(self) -> str:
         """In one sentence, whether memory pays on this data, by the root mean square error."""
-        return verdict("RMSE", {s.model: s.rmse for s in self.scores}, lower_is_better=True)
+        values = {score.model: score.rmse for score in self.scores}
+        return verdict("RMSE", values, lower_is_better=True, remembers=self.remembers)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values; a figure that is no number becomes null."""
@@ -83,7 +86,8 @@ class RegressionComparison:
             RegressionScore(**{**line, "r2": np.nan if line["r2"] is None else line["r2"]})
             for line in document["scores"]
         ]
-        return cls(tuple(scores), document["cases"], tuple(document["notes"]))
+        notes = tuple(document["notes"])
+        return cls(tuple(scores), document["cases"], notes, document.get("remembers", True))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +100,7 @@ class RegressionModels:
         plain: The plain baselines.
         centre: What the networks' numbers stand above or below of.
         spread: The unit that they are in.
+        remembers: Whether the networks in question carry anything from step to step.
     """
 
     network: TrainedRegressor
@@ -103,6 +108,7 @@ class RegressionModels:
     plain: PlainRegressors
     centre: float
     spread: float
+    remembers: bool = True
 
     def numbers(self, sequences: Sequences) -> Floats:
         """What the networks say of sequences, in the unit of what is regressed, shape (N,)."""
@@ -122,7 +128,7 @@ class RegressionModels:
         for name in self.plain.names:
             ask = partial(self.plain.numbers, name, sequences)
             scores.append(self._score(name, None, actual, ask))
-        return RegressionComparison(tuple(scores), len(actual))
+        return RegressionComparison(tuple(scores), len(actual), remembers=self.remembers)
 
     def compare_out_of_fold(
         self, sequences: Sequences, actual: Floats, folds: NDArray[np.int64]
@@ -155,7 +161,7 @@ class RegressionModels:
         for name in self.plain.names:
             ask = partial(left_out, partial(plain, name))
             scores.append(self._score(name, None, actual[held], ask))
-        return RegressionComparison(tuple(scores), len(held), (CROSS_VALIDATED,))
+        return RegressionComparison(tuple(scores), len(held), (CROSS_VALIDATED,), self.remembers)
 
     def _trained(self) -> list[tuple[str, TrainedRegressor]]:
         parts = (("network", self.network), ("fnn", self.fnn))

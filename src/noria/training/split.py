@@ -16,6 +16,10 @@ __all__ = ["Split", "split_series"]
 
 _MOST_WINDOWS = 10
 
+_LEAST_OF_A_HALF = 20
+"""Forecasts; with fewer of either half the validation stays whole. It takes 19 scores to tell which
+of them 95 in 100 stay below."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Split:
@@ -41,6 +45,24 @@ class Split:
         """Eight forecasts a horizon: they overlap, for a finer calibration."""
         stride = max(1, horizon // 8)
         return Origins.rolling(self.train_ends, self.validation_ends, horizon, stride)
+
+    def halves(self, origins: Origins, horizon: int) -> tuple[Origins, Origins]:
+        """Those of the validation to stop training by, and later ones to calibrate by.
+
+        What the training was stopped by looks better than what is to come, and intervals
+        calibrated on it would be too narrow. So no target is in both, unless there are too few of
+        them: then each is the whole.
+
+        Args:
+            origins: Of `validation_origins`, or some of them.
+            horizon: K.
+        """
+        middles = (self.train_ends + self.validation_windows // 2 * horizon)[origins.series]
+        early = origins[origins.t + horizon < middles]
+        late = origins[origins.t + 1 >= middles]
+        if min(len(early), len(late)) < _LEAST_OF_A_HALF:
+            return origins, origins
+        return early, late
 
     def test_origins(self, horizon: int) -> Origins:
         """Forecasts end to end, none overlapping."""
@@ -76,11 +98,13 @@ def split_series(
     enough = lengths >= needed
     if not enough.any():
         longest = int(lengths.argmax())
+        season = f" and a season of {min(seasons)}" if seasons else ""
         raise DataError(
             f"series {table.series[longest].id!r} has {lengths[longest]} time steps"
             + (" and is the longest" if len(lengths) > 1 else "")
             + f"; a horizon of {horizon} with {validation} windows for validation and {test} for"
-            f" the comparison needs at least {needed}: give more data or a shorter horizon"
+            f" the comparison{season} needs at least {needed}: give more data or a shorter horizon"
+            + (" or season" if season else "")
         )
     return Split(
         train_ends=np.where(enough, lengths - held_out, lengths),

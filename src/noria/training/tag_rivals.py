@@ -86,12 +86,14 @@ class TagModels:
         fnn: The feed-forward rivals, or None.
         plain: The plain baselines.
         names: The tags.
+        remembers: Whether the networks in question carry anything from step to step.
     """
 
     network: TrainedTagger
     fnn: TrainedTagger | None
     plain: PlainTaggers
     names: TagNames
+    remembers: bool = True
 
     def compare(self, sequences: Sequences, tags: Sequence[Sequence[str]]) -> TagComparison:
         """Score all of them on sentences that none has seen.
@@ -103,7 +105,8 @@ class TagModels:
         found = self._found(
             lambda model: model.tag(sequences), lambda name: self.plain.tag(name, sequences)
         )
-        return compared(found, tags, stretches=self.names.stretches)
+        judged = compared(found, tags, stretches=self.names.stretches)
+        return dataclasses.replace(judged, remembers=self.remembers)
 
     def compare_out_of_fold(
         self, sequences: Sequences, tags: Sequence[Sequence[str]], folds: NDArray[np.int64]
@@ -132,7 +135,8 @@ class TagModels:
 
         right = [tags[i] for i in np.flatnonzero((folds >= 0) & (folds < members)).tolist()]
         found = self._found(by_network, by_baseline)
-        return compared(found, right, stretches=self.names.stretches, notes=[CROSS_VALIDATED])
+        judged = compared(found, right, stretches=self.names.stretches, notes=[CROSS_VALIDATED])
+        return dataclasses.replace(judged, remembers=self.remembers)
 
     def _found(
         self, by_network: Callable[[TrainedTagger], Labels], by_baseline: Callable[[str], Labels]

@@ -137,6 +137,7 @@ class TagComparison:
         tags: The C tags.
         confusion: Words of each true tag (row) that the first model gave each tag, (C, C).
         notes: What a reader must know of how the table came about.
+        remembers: Whether the one in question carries anything from step to step.
     """
 
     scores: tuple[TagScore, ...]
@@ -146,12 +147,14 @@ class TagComparison:
     tags: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
     notes: tuple[str, ...] = ()
+    remembers: bool = True
 
     def verdict(self) -> str:
         """In one sentence, whether memory pays on this data, by F1, or accuracy without it."""
         name = "accuracy" if self.scores[0].f1 is None else "f1"
         values = {score.model: float(getattr(score, name)) for score in self.scores}
-        return verdict("F1" if name == "f1" else name, values, lower_is_better=False)
+        metric = "F1" if name == "f1" else name
+        return verdict(metric, values, lower_is_better=False, remembers=self.remembers)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

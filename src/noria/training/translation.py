@@ -78,16 +78,18 @@ class TranslationComparison:
         scores: One a model.
         sentences: Number of sentences.
         notes: What a reader must know of how a line came about: sacreBLEU's signatures.
+        remembers: Whether the one in question carries anything from step to step.
     """
 
     scores: tuple[TranslationScore, ...]
     sentences: int
     notes: tuple[str, ...]
+    remembers: bool = True
 
     def verdict(self) -> str:
         """In one sentence, whether memory pays on these sentences, by BLEU."""
         values = {score.model: score.bleu for score in self.scores}
-        return verdict("BLEU", values, lower_is_better=False)
+        return verdict("BLEU", values, lower_is_better=False, remembers=self.remembers)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

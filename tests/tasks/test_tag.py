@@ -11,7 +11,7 @@ from sklearn.base import clone
 from noria import SequenceTagger
 from noria.errors import DataError, ModelFileError, UsageError
 from noria.features.tagged import read_tagged
-from noria.features.tags import first_fault, read_spans, write_spans
+from noria.features.tags import first_fault, legal_steps, read_spans, write_spans
 from noria.runtime import read_model, write_model
 from noria.training.tagging import tag_with
 from tests.tasks.chunks import chunks, small, write_columns
@@ -130,6 +130,23 @@ def test_tags_come_back_in_the_scheme_they_came_in(scheme: str) -> None:
     found = tagger.predict(X)
     assert first_fault(found, scheme) is None
     assert {tag for own in found for tag in own} - {"O"}
+
+
+def test_a_stretch_may_be_of_a_length_that_was_never_seen() -> None:
+    X, y = [["a", "b"], ["b", "a"]] * 10, [["B-X", "I-X"]] * 20
+    tagger = small(members=1, baselines=(), character_size=0).fit(X, y)
+    labels = tagger.names_.labels
+    assert labels == ("B-X", "E-X", "I-X", "S-X")
+    module = tagger.network_.modules[0]
+    with torch.no_grad():
+        module.output.weight.zero_()
+        module.output.bias.copy_(torch.tensor([0.0, 0.0, 9.0, 0.0]))
+    legal = legal_steps(labels)
+    sentences = [["a"], ["a", "b", "a"], ["b"] * 5]
+    for chain in tagger.network_.tag(tagger.encoder_.encode(read_tagged(sentences, tagged=False))):
+        assert legal[[-1, *chain], [*chain, -1]].all()
+    assert tagger.predict(sentences) == [["B-X"], ["B-X", "I-X", "I-X"], ["B-X", *["I-X"] * 4]]
+    assert tagger.predict_frame(sentences)["probability"].is_between(0, 1).all()
 
 
 def test_saved_and_loaded_is_the_same_bit_for_bit(fitted: SequenceTagger, tmp_path: Path) -> None:

@@ -51,7 +51,10 @@ def test_rows_without_a_value_are_left_out(tmp_path: Path) -> None:
         ("a.csv", "x,y\n1,2\n", "there is no column 'text'; the columns are x, y"),
         ("a.csv", "text,text\n1,2\n", "2 columns are named 'text'"),
         ("a.csv", "text,y\n1,2\n3\n", "row 3: the number of fields is 1, not 2"),
-        ("a.csv", 'text,y\n1,"2\n', "row 2: cannot be read: unexpected end of data"),
+        ("a.csv", 'text,y\n1,"2\n3,4\n', "row 2: a quote opens a field and is never closed"),
+        ("a.csv", 'text,y\n"1,2\n3 "x",4\n', "row 2: cannot be read: ',' expected after '\"', on"),
+        ("a.tsv", 'text\ty\n"1\t2\n3\n', "row 3: the number of fields is 1, not 2"),
+        ("a.tsv", 'text\ty\n"1\n2"\t3\n4\n', "row 2: the number of fields is 1, not 2"),
         ("a.csv", "text\n \n", "holds no rows"),
         ("a.csv", "", "the file is empty"),
         ("a.xyz", "text\na\n", "cannot tell what the file holds; give one that ends in .csv"),
@@ -67,6 +70,16 @@ def test_bad_tables(tmp_path: Path, name: str, content: str, message: str) -> No
     with pytest.raises(DataError) as caught:
         read_text_table(tmp_path / name, ["text"])
     assert message in str(caught.value)
+
+
+def test_a_quote_in_tabbed_text_swallows_no_rows(tmp_path: Path) -> None:
+    texts = ['"good film', "bad", '"nice" and "mild"', 'he said no"', '"', '"all of ""it"""', '""']
+    rows = "".join(f"{text}\t{i}\n" for i, text in enumerate(texts))
+    (tmp_path / "a.tsv").write_text("text\ty\n" + rows)
+    read = read_text_table(tmp_path / "a.tsv", ["text", "y"])
+    assert read.columns["text"] == [*texts[:5], 'all of "it"', ""]
+    assert read.columns["y"] == [*"0123456"]
+    assert read.rows == [*range(2, 9)]
 
 
 def test_what_is_no_table(tmp_path: Path) -> None:

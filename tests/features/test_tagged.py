@@ -66,6 +66,10 @@ def test_columns_that_are_not_there_or_used_twice(tmp_path: Path) -> None:
         read_tagged(tmp_path / "a.txt", columns=TagColumns(features=(0,)))
     with pytest.raises(UsageError, match="of its 3 columns one is used twice"):
         read_tagged(tmp_path / "a.txt", columns=TagColumns(features=(3,)))
+    (tmp_path / "u.txt").write_text("1\ta\tO\n2\tb\tO\n")
+    with pytest.raises(UsageError, match=r"u\.txt: column 1 counts the words; name the column"):
+        read_tagged(tmp_path / "u.txt")
+    assert read_tagged(tmp_path / "u.txt", columns=TagColumns(word=2)).words == [["a", "b"]]
     with pytest.raises(UsageError, match="a file brings its own tags"):
         read_tagged(tmp_path / "a.txt", [["O"]])
     with pytest.raises(UsageError, match="y is missing"):

@@ -149,6 +149,11 @@ def _from_file(file: TaggedSentences, columns: TagColumns, tagged: bool) -> Tagg
         return file.column(number - 1 if number > 0 else number)
 
     words = column(columns.word, "the words")
+    if file.counted and columns.word in (1, -file.width):
+        raise UsageError(
+            f"{file.name}: column 1 counts the words; name the column that holds them, word=2 in"
+            " CoNLL-U"
+        )
     features = [column(number, "a feature") for number in columns.features]
     tags = column(columns.tag, "the tags") if tagged else None
     used = [columns.word, *columns.features, *([columns.tag] if tagged else [])]

@@ -43,6 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (path / "one.csv").write_text("review,mood\n" + "good,up\n" * 12)
     (path / "other.csv").write_text("review,mood\ngood,sideways\n")
     (path / "latin.csv").write_bytes("review,mood\npeña,up\n".encode("latin-1"))
+    (path / "half.jsonl").write_text('{"review": "\\ud83d", "mood": "up"}\n')
     (path / "table.xyz").write_text("review,mood\n")
     (path / "vectors.txt").write_text("zebra 1 2 3\n")
     sentences, tags = chunks(20)
@@ -91,6 +92,12 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     ),
     "missing label": (
         classify("missing.csv"), 3, "missing.csv, row 3, column 'mood': the label is missing",
+    ),
+    "nothing between labels": (
+        classify("good.csv", "--label-separator", ""), 2, "label_separator is empty: say what",
+    ),
+    "half a character": (
+        classify("half.jsonl"), 3, "half.jsonl, row 1, column 'review': holds half a surrogate",
     ),
     "one class": (classify("one.csv"), 3, "one.csv: all texts have the label 'up'"),
     "another encoding": (classify("latin.csv"), 3, "latin.csv, line 2: the byte 0xf1 is not utf-8"),

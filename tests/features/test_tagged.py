@@ -43,6 +43,7 @@ def test_lists_say_the_same_as_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [
+        ([["a\ud83d"]], [["O"]], r"X\[0\]\[0\] is 'a\\ud83d': half a surrogate pair"),
         (["a b"], [["O"]], r"X\[0\] is a text: expected a list of words"),
         ([[]], [[]], r"X\[0\] is an empty sentence"),
         ([], [], "X holds no sentences"),

@@ -39,6 +39,10 @@ def test_other_encodings(write: Write) -> None:
     assert read_lines(write("señor".encode("utf-16")), "utf-16") == ["señor"]
     with pytest.raises(UsageError, match="there is no such encoding"):
         read_text(path, "latin1000")
+    with pytest.raises(DataError, match=r"a\.txt: is not undefined: .*undefined encoding"):
+        read_text(path, "undefined")
+    with pytest.raises(DataError, match="holds half a surrogate pair, which is no character"):
+        read_text(write("a\\ud83d\n"), "unicode_escape")
 
 
 def test_files_that_are_none(write: Write, tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ def test_rows_without_a_value_are_left_out(tmp_path: Path) -> None:
         ("a.jsonl", "[1]\n", "row 1: is no JSON object"),
         ("a.jsonl", '{"txt": "a"}\n', "row 1: there is no column 'text' (did you mean 'txt'?)"),
         ("a.jsonl", '{"text": {}}\n', "row 1, column 'text': is no text or number"),
+        ("a.jsonl", '{"text": "a"}\n{"text": "\\ud83d"}\n', "row 2, column 'text': holds half a"),
         ("a.parquet", "text\na\n", "cannot be read as Parquet"),
     ],
 )

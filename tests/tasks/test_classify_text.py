@@ -287,6 +287,8 @@ def test_data_that_is_not_what_it_should_be(fitted: TextClassifier, tmp_path: Pa
         small(members=3).fit(texts[:3], ["a", "b", "a"])
     with pytest.raises(UsageError, match="y is missing"):
         small().fit(texts)
+    with pytest.raises(DataError, match=r"X\[0\] holds half a surrogate pair"):
+        small().fit(["a\ud83d", "b"], ["x", "y"])
     with pytest.raises(DataError, match=r"X\[1\] is an empty text"):
         fitted.predict(["a", " "])
     with pytest.raises(DataError, match=r"X\[0\] is int: expected a text"):

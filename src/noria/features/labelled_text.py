@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noria.errors import DataError, UsageError
+from noria.features.text import has_half
 from noria.features.text_table import read_text_table
 
 __all__ = ["LabelledTexts", "TextColumns", "classes_of", "indicator", "read_texts"]
@@ -76,6 +77,10 @@ def read_texts(
         UsageError: if the arguments contradict each other.
     """
     columns = columns or TextColumns()
+    if columns.separator == "":
+        raise UsageError(
+            "label_separator is empty: say what stands between labels, such as ';', or leave it out"
+        )
     if isinstance(source, str | os.PathLike) or hasattr(source, "columns"):
         if y is not None:
             raise UsageError("y is given, but a file or dataframe brings its own labels")
@@ -86,6 +91,8 @@ def read_texts(
             raise DataError(f"X[{index}] is {type(text).__name__}: expected a text")
         if not text.strip():
             raise DataError(f"X[{index}] is an empty text; leave it out")
+        if has_half(text):
+            raise DataError(f"X[{index}] holds half a surrogate pair, which is no character")
     if not texts:
         raise DataError("X holds no texts")
     if labelled and y is None:

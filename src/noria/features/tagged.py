@@ -11,7 +11,7 @@ from typing import Any
 
 from noria.errors import DataError, UsageError
 from noria.features.tags import SCHEMES, Scheme, detect_scheme, first_fault, marks
-from noria.features.text import TaggedSentences, read_conll
+from noria.features.text import TaggedSentences, has_half, read_conll
 
 __all__ = ["TagColumns", "TaggedWords", "check_tags", "read_tagged", "scheme_of"]
 
@@ -131,6 +131,11 @@ def _from_list(source: Any, count: int) -> tuple[Rows, list[Rows]]:
             if len(row) != 1 + count or not all(isinstance(part, str) and part for part in row):
                 expected = f"a word and {count} features" if count else "a word"
                 raise DataError(f"X[{index}][{place}] is {sentence[place]!r}: expected {expected}")
+            if any(map(has_half, row)):
+                raise DataError(
+                    f"X[{index}][{place}] is {sentence[place]!r}: half a surrogate pair is no"
+                    " character"
+                )
         words.append([row[0] for row in rows])
         for number, part in enumerate(features, 1):
             part.append([row[number] for row in rows])

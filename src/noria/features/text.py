@@ -15,9 +15,18 @@ from pathlib import Path
 
 from noria.errors import DataError, UsageError
 
-__all__ = ["TaggedSentences", "read_conll", "read_lines", "read_parallel", "read_text"]
+__all__ = ["TaggedSentences", "has_half", "read_conll", "read_lines", "read_parallel", "read_text"]
 
 _NO_WORD = re.compile(r"\d+[-.]\d+")
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+def has_half(text: str) -> bool:
+    """Whether a text holds half of a surrogate pair, which no character is.
+
+    JSON and some encodings can write one; UTF-8 cannot.
+    """
+    return _HALF.search(text) is not None
 
 
 def read_text(path: Path | str, encoding: str = "utf-8") -> str:
@@ -52,6 +61,10 @@ def read_text(path: Path | str, encoding: str = "utf-8") -> str:
             f"{path}, line {line}: the byte 0x{content[error.start]:02x} is not {encoding};"
             " name the file's encoding, such as latin-1 or utf-16"
         ) from None
+    except UnicodeError as error:  # of encodings that are no text's, such as idna
+        raise DataError(f"{path}: is not {encoding}: {error}") from None
+    if has_half(text):
+        raise DataError(f"{path}: holds half a surrogate pair, which is no character")
     text = text.removeprefix("\ufeff")
     if not text.strip():
         raise DataError(f"{path}: the file is empty")

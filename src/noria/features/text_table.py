@@ -16,7 +16,7 @@ import narwhals as nw
 
 from noria.errors import DataError, MissingExtraError, UsageError
 from noria.features.frames import no_column
-from noria.features.text import read_text
+from noria.features.text import has_half, read_text
 
 __all__ = ["TextTable", "read_text_table"]
 
@@ -83,7 +83,12 @@ def _collect(name: str, columns: Sequence[str], rows: Iterator[tuple[int, list[s
     if not kept:
         raise DataError(f"{name}: holds no rows")
     values = {column: [row[i] for _, row in kept] for i, column in enumerate(columns)}
-    return TextTable(name, values, [number for number, _ in kept])
+    table = TextTable(name, values, [number for number, _ in kept])
+    for column, texts in values.items():
+        for index, text in enumerate(texts):
+            if has_half(text):
+                raise table.error(index, column, "holds half a surrogate pair, no character")
+    return table
 
 
 def _separator(text: str) -> str:

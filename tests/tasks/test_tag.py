@@ -211,6 +211,9 @@ def test_without_test_sentences_each_is_judged_by_who_did_not_learn_it() -> None
     tagger = small(members=10, steps=1, baselines=["most_frequent_tag"]).fit(X, y)
     assert tagger.comparison_.sentences == 30
     assert "cross-validation" in tagger.comparison_.notes[0]
+    test = [*X[:2], ["new"]], [*y[:2], ["O"]]
+    noted = small(members=1, steps=1, baselines=()).fit(X, y, test=test).comparison_.notes
+    assert noted[0].startswith("2 of the 3 held-out cases stand word for word")
     assert small(members=2, steps=1, baselines=()).fit(X, y).comparison_.sentences == 6
 
 

@@ -106,7 +106,7 @@ def _from_safetensors(path: Path, wanted: set[str]) -> dict[str, NDArray[np.floa
             f"{path}: expected one array and its words in the metadata: {error}"
         ) from None
     if kind == "BF16":
-        ((_, part),) = deserialize(path.read_bytes())
+        ((_, part),) = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
         bits = np.frombuffer(part["data"], "<u2").astype(np.uint32) << 16
         table = bits.view(np.float32).reshape(part["shape"])
     if table is None:

@@ -51,7 +51,7 @@ from noria.training.class_rivals import ClassModels
 from noria.training.class_scores import ClassComparison, decided
 from noria.training.classifying import ClassifyRecipe, TrainedClassifier, train_classifier
 from noria.training.explaining import chosen_exhibits, deciding_words, explained
-from noria.training.members import member_checkpoints, nearest_size
+from noria.training.members import member_checkpoints, nearest_size, repeated
 from noria.training.sequences import class_weights, split_folds
 from noria.training.text_baselines import BagOfWords
 
@@ -308,6 +308,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             encoded = self.encoder_.encode(texts.texts)
             self.comparison_ = models.compare(encoded, actual, self._class_names())
             self.exhibits_ = self._exhibits(texts.texts, actual)
+        others = None if held_apart is None else _plainly(held_apart[0])
+        notes = repeated(_plainly(data), folds, self.members, others)
+        self.comparison_ = self.comparison_.noted(notes)
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -343,8 +346,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Returns:
             Columns: `row`, as the user counts, `prediction`, `p_` with the name of each class, and
-            `because`, the five words that spoke loudest for or against what was found, with what
-            each added to its log-odds.
+            `because`, the five words that spoke loudest for or against the likeliest class, with
+            what each added to its log-odds, see `explain`.
 
         Raises:
             DataError: if the data is not what it should be.
@@ -375,8 +378,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Returns:
             For each text its words with what each adds to the log-odds of the likeliest class;
-            below 0 it speaks against it. They add up to the text's log-odds less those of as many
-            words that say nothing.
+            below 0 it speaks against it. They add up to the mean of the members' log-odds of the
+            text, less that of as many words that say nothing; not to the log-odds of the mean
+            probability that `predict_proba` tells.
 
         Raises:
             DataError: if the data is not what it should be.
@@ -477,12 +481,12 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _class_names(self) -> list[str]:
         return [str(name) for name in self.classes_.tolist()]
 
-    def _called(self, probabilities: NDArray[np.float64]) -> str:
+    def _called(self, probabilities: NDArray[np.float64], separator: str | None = None) -> str:
         """What a text is found to be: a class, or several."""
         names = self._class_names()
         if not self.multi_label_:
             return names[int(probabilities.argmax())]
-        separator = self.columns_.separator or ","
+        separator = separator or self.columns_.separator or ","
         return separator.join(n for n, p in zip(names, probabilities, strict=True) if p > 0.5)
 
     def _models(self) -> ClassModels:
@@ -511,7 +515,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             exhibits.append(
                 {
                     "words": self.encoder_.words(texts[index]),
-                    "found": self._called(shares),
+                    "found": self._called(shares, ", "),  # as the report writes what is true
                     "likeliest": names[label],
                     "probability": float(shares[label]),
                     "actual": [name for name, own in zip(names, has.tolist(), strict=True) if own],
@@ -519,3 +523,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 }
             )
         return exhibits
+
+
+def _plainly(data: LabelledTexts) -> list[str]:
+    """The texts with single blanks between words."""
+    return [" ".join(text.split()) for text in data.texts]

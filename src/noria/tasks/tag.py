@@ -39,7 +39,7 @@ from noria.tasks.estimator import (
     settings,
     write_parts,
 )
-from noria.training.members import MemberRecipe, member_checkpoints, nearest_size
+from noria.training.members import MemberRecipe, member_checkpoints, nearest_size, repeated
 from noria.training.sequences import split_folds
 from noria.training.tag_baselines import PlainTaggers
 from noria.training.tag_rivals import TAG_BASELINES, TagModels, TagNames
@@ -270,6 +270,9 @@ class SequenceTagger(BaseEstimator):  # type: ignore[misc]
             encoded = self.encoder_.encode(held_apart)
             self.comparison_ = models.compare(encoded, held_apart.tags)
             self.exhibits_ = self._exhibits(held_apart, range(len(held_apart)))
+        others = None if held_apart is None else _whole(held_apart)
+        notes = repeated(_whole(data), folds, self.members, others)
+        self.comparison_ = self.comparison_.noted(notes)
         return self
 
     @property
@@ -446,3 +449,8 @@ class SequenceTagger(BaseEstimator):  # type: ignore[misc]
             if len(words) <= _LONGEST_SHOWN:
                 shown[tags == own].append(exhibit)
         return [*shown[False][: _EXHIBITS // 2], *shown[True][: _EXHIBITS // 2]]
+
+
+def _whole(data: TaggedWords) -> list[tuple[str, ...]]:
+    """The sentences, for telling which are alike."""
+    return [tuple(words) for words in data.words]

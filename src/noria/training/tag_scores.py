@@ -153,6 +153,10 @@ class TagComparison:
         values = {score.model: float(getattr(score, name)) for score in self.scores}
         return verdict("F1" if name == "f1" else name, values, lower_is_better=False)
 
+    def noted(self, notes: Sequence[str]) -> TagComparison:
+        """The same with further notes."""
+        return dataclasses.replace(self, notes=(*self.notes, *notes))
+
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         document = dataclasses.asdict(self)

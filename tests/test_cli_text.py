@@ -176,6 +176,22 @@ def test_a_classifier_of_texts(here: Path, capsys: pytest.CaptureFixture[str]) -
     assert result(capsys, ["report", "c.noria"]) == (0, "c.html\n", "")
 
 
+def test_files_of_another_encoding(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for model, name in (("c.noria", "test.csv"), ("t.noria", "test.txt")):
+        text = (here / name).read_text().replace("w1", "ñ")
+        for encoding in ("utf-8", "latin-1"):
+            (here / f"{encoding}-{name}").write_text(text, encoding=encoding)
+        for verb in ("predict", "evaluate"):
+            one = result(capsys, [verb, model, f"utf-8-{name}", "--json"])
+            flags = ["--encoding", "latin-1", "--json"]
+            other = result(capsys, [verb, model, f"latin-1-{name}", *flags])
+            assert one[0] == other[0] == 0
+            if verb == "predict":
+                assert one == other
+    code, _, err = result(capsys, ["predict", "c.noria", "latin-1-test.csv"])
+    assert (code, "is not utf-8; name the file's encoding" in err) == (3, True)
+
+
 def test_several_labels(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     texts = "".join(f"sport and w{i},a;b\nmoney w{i},b\nnothing w{i},\n" for i in range(8))
     (here / "several.csv").write_text("review,mood\n" + texts)

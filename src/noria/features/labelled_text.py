@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,10 @@ class TextColumns:
     label: str = "label"
     separator: str | None = None
     encoding: str = "utf-8"
+
+    def encoded(self, encoding: str | None) -> TextColumns:
+        """The same columns of a file of another encoding; None for the same one."""
+        return self if encoding is None else replace(self, encoding=encoding)
 
 
 @dataclass(frozen=True, eq=False)

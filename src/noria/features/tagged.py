@@ -35,6 +35,10 @@ class TagColumns:
     features: tuple[int, ...] = ()
     encoding: str = "utf-8"
 
+    def encoded(self, encoding: str | None) -> TagColumns:
+        """The same columns of a file of another encoding; None for the same one."""
+        return self if encoding is None else replace(self, encoding=encoding)
+
 
 @dataclass(frozen=True)
 class TaggedWords:

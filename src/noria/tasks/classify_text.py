@@ -337,12 +337,15 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_fitted(self)
         return self.network_.probabilities(self.encoder_.encode(self._read(X).texts))
 
-    def predict_frame(self, data: Any, *, explain: bool = False) -> Any:
+    def predict_frame(
+        self, data: Any, *, explain: bool = False, encoding: str | None = None
+    ) -> Any:
         """Class and probabilities of each text, as a dataframe of the kind given.
 
         Args:
             data: As in `fit`; labels in it are not looked at.
             explain: Add what decided.
+            encoding: Of a file of text; None takes that of the training's.
 
         Returns:
             Columns: `row`, as the user counts, `prediction`, `p_` with the name of each class, and
@@ -353,7 +356,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             DataError: if the data is not what it should be.
         """
         check_fitted(self)
-        texts = self._read(data)
+        texts = self._read(data, encoding)
         sequences = self.encoder_.encode(texts.texts)
         probabilities = self.network_.probabilities(sequences)
         names = self._class_names()
@@ -395,18 +398,19 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             parts.append(list(zip(self.encoder_.words(text), weights, strict=True)))
         return parts
 
-    def evaluate(self, X: Any, y: Any = None) -> ClassComparison:
+    def evaluate(self, X: Any, y: Any = None, *, encoding: str | None = None) -> ClassComparison:
         """Compare with the rivals on labelled texts; nothing is trained.
 
         Args:
             X: As in `fit`.
             y: Labels; None where X has them.
+            encoding: Of a file of text; None takes that of the training's.
 
         Raises:
             DataError: if the data is not what it should be, or has a label that was not trained.
         """
         check_fitted(self)
-        texts, labels = self._read_test(X if y is None else (X, y))
+        texts, labels = self._read_test(X if y is None else (X, y), encoding)
         return self._models().compare(
             self.encoder_.encode(texts.texts), labels, self._class_names()
         )
@@ -492,12 +496,14 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _models(self) -> ClassModels:
         return ClassModels(self.network_, self.fnn_, self.plain_)
 
-    def _read(self, X: Any) -> LabelledTexts:
-        return read_texts(X, None, self.columns_, labelled=False)
+    def _read(self, X: Any, encoding: str | None = None) -> LabelledTexts:
+        return read_texts(X, None, self.columns_.encoded(encoding), labelled=False)
 
-    def _read_test(self, test: Any) -> tuple[LabelledTexts, NDArray[Any]]:
+    def _read_test(
+        self, test: Any, encoding: str | None = None
+    ) -> tuple[LabelledTexts, NDArray[Any]]:
         X, y = test if isinstance(test, tuple) else (test, None)
-        texts = read_texts(X, y, self.columns_)
+        texts = read_texts(X, y, self.columns_.encoded(encoding))
         if isinstance(texts.labels, np.ndarray) == self.multi_label_:
             raise UsageError("the test's texts have several labels each, or the training's have")
         return texts, indicator(texts, self.classes_.tolist())

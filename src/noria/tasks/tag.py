@@ -297,11 +297,12 @@ class SequenceTagger(BaseEstimator):  # type: ignore[misc]
         check_fitted(self)
         return self.names_.of_labels(self.network_.tag(self.encoder_.encode(self._read(X))))
 
-    def predict_frame(self, data: Any) -> Any:
+    def predict_frame(self, data: Any, *, encoding: str | None = None) -> Any:
         """The tag of every word, as a dataframe.
 
         Args:
             data: As in `fit`; tags in it are not looked at.
+            encoding: Of a file; None takes that of the training's.
 
         Returns:
             Columns: `sentence`, counted from 1, `word`, `prediction`, and its `probability`, that
@@ -311,7 +312,7 @@ class SequenceTagger(BaseEstimator):  # type: ignore[misc]
             DataError: if the data is not what it should be.
         """
         check_fitted(self)
-        read = self._read(data)
+        read = self._read(data, encoding)
         tags, sure = self._tag(read)
         columns = {
             "sentence": [number for number, words in enumerate(read.words, 1) for _ in words],
@@ -321,18 +322,19 @@ class SequenceTagger(BaseEstimator):  # type: ignore[misc]
         }
         return frame_like(data, columns)
 
-    def evaluate(self, X: Any, y: Any = None) -> TagComparison:
+    def evaluate(self, X: Any, y: Any = None, *, encoding: str | None = None) -> TagComparison:
         """Compare with the rivals on tagged sentences; nothing is trained.
 
         Args:
             X: As in `fit`.
             y: Tags; None where X has them.
+            encoding: Of a file; None takes that of the training's.
 
         Raises:
             DataError: if the data is not what it should be.
         """
         check_fitted(self)
-        data = self._read_test(X if y is None else (X, y))
+        data = self._read_test(X if y is None else (X, y), encoding)
         assert data.tags is not None
         return self._models().compare(self.encoder_.encode(data), data.tags)
 
@@ -429,12 +431,12 @@ class SequenceTagger(BaseEstimator):  # type: ignore[misc]
         numbers, sure = self.network_.tag_and_tell(self.encoder_.encode(data))
         return self.names_.of_labels(numbers), sure
 
-    def _read(self, X: Any) -> TaggedWords:
-        return read_tagged(X, None, self.columns_, tagged=False)
+    def _read(self, X: Any, encoding: str | None = None) -> TaggedWords:
+        return read_tagged(X, None, self.columns_.encoded(encoding), tagged=False)
 
-    def _read_test(self, test: Any) -> TaggedWords:
+    def _read_test(self, test: Any, encoding: str | None = None) -> TaggedWords:
         X, y = test if isinstance(test, tuple) else (test, None)
-        data = read_tagged(X, y, self.columns_)
+        data = read_tagged(X, y, self.columns_.encoded(encoding))
         check_tags(data, self.scheme_)
         return data
 

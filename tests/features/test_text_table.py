@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
@@ -63,6 +64,7 @@ def test_rows_without_a_value_are_left_out(tmp_path: Path) -> None:
         ("a.jsonl", '{"txt": "a"}\n', "row 1: there is no column 'text' (did you mean 'txt'?)"),
         ("a.jsonl", '{"text": {}}\n', "row 1, column 'text': is no text or number"),
         ("a.jsonl", '{"text": "a"}\n{"text": "\\ud83d"}\n', "row 2, column 'text': holds half a"),
+        ("a.jsonl", '{"text": NaN}\n', "holds no rows"),
         ("a.parquet", "text\na\n", "cannot be read as Parquet"),
     ],
 )
@@ -81,6 +83,13 @@ def test_a_quote_in_tabbed_text_swallows_no_rows(tmp_path: Path) -> None:
     assert read.columns["text"] == [*texts[:5], 'all of "it"', ""]
     assert read.columns["y"] == [*"0123456"]
     assert read.rows == [*range(2, 9)]
+
+
+@pytest.mark.parametrize("value", [b"a", ["a"], {"a": 1}, np.ones(2)])
+def test_cells_that_are_no_text(value: object) -> None:
+    for frame in (pl.DataFrame({"text": [value]}), pd.DataFrame({"text": [value]})):
+        with pytest.raises(DataError, match="row 0, column 'text': is no text or number"):
+            read_text_table(frame, ["text"])
 
 
 def test_what_is_no_table(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,9 +171,7 @@ def _json_rows(path: Path, text: str, columns: Sequence[str]) -> Iterator[tuple[
         for column in columns:
             if column not in row:
                 raise no_column(f"{path}, row {number}", column, list(row))
-            if isinstance(row[column], dict | list):
-                raise DataError(f"{path}, row {number}, column {column!r}: is no text or number")
-        yield number, [_text(row[column]) for column in columns]
+        yield number, [_text(f"{path}, row {number}", column, row[column]) for column in columns]
 
 
 def _read_parquet(path: Path) -> Any:
@@ -207,17 +205,19 @@ def _frame(name: str, source: Any, columns: Sequence[str]) -> TextTable:
             raise no_column(name, column, frame.columns)
     parts = [
         [
-            "" if null else _text(value)
-            for value, null in zip(part.to_list(), part.is_null(), strict=True)
+            "" if null else _text(f"{name}, row {row}", column, value)
+            for row, (value, null) in enumerate(zip(part.to_list(), part.is_null(), strict=True))
         ]
-        for part in (frame[column] for column in columns)
+        for column, part in ((column, frame[column]) for column in columns)
     ]
     return _collect(
         name, columns, ((i, list(row)) for i, row in enumerate(zip(*parts, strict=True)))
     )
 
 
-def _text(value: Any) -> str:
-    if value is None:
+def _text(place: str, column: str, value: Any) -> str:
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        raise DataError(f"{place}, column {column!r}: is no text or number")
+    if value is None or value != value:  # not a number: none is there
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

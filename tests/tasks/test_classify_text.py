@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 import torch
@@ -323,6 +324,17 @@ def test_data_that_is_not_what_it_should_be(fitted: TextClassifier, tmp_path: Pa
         small(members=3).fit(texts[:3], ["a", "b", "a"])
     with pytest.raises(UsageError, match="y is missing"):
         small().fit(texts)
+    for label in (None, float("nan"), "", "\ud83d", b"x", pd.Timestamp(0)):
+        with pytest.raises(
+            DataError, match=r"y\[1\] is .*: expected a text or number as the label"
+        ):
+            small().fit(texts, ["a", label, *labels[2:]])
+        with pytest.raises(DataError, match=r"y\[1\] is \[.*: expected a text or number as the"):
+            small().fit(texts, [["a"], [label], *([name] for name in labels[2:])])
+    with pytest.raises(DataError, match=r"y has shape \(24, 2\): expected a label, or a"):
+        small().fit(texts, np.eye(2)[[0, 1] * 12])
+    with pytest.raises(UsageError, match="X is NoneType: expected a list of texts, a path"):
+        fitted.predict(None)
     with pytest.raises(DataError, match=r"X\[0\] holds half a surrogate pair"):
         small().fit(["a\ud83d", "b"], ["x", "y"])
     with pytest.raises(DataError, match=r"X\[1\] is an empty text"):

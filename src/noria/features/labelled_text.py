@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -89,6 +89,10 @@ def read_texts(
         if y is not None:
             raise UsageError("y is given, but a file or dataframe brings its own labels")
         return _from_table(source, columns, labelled)
+    if not isinstance(source, Iterable):
+        raise UsageError(
+            f"X is {type(source).__name__}: expected a list of texts, a path or a data frame"
+        )
     texts = list(source)
     for index, text in enumerate(texts):
         if not isinstance(text, str):
@@ -106,15 +110,30 @@ def read_texts(
 
 
 def _labels_of_list(y: Any, count: int) -> NDArray[Any] | list[tuple[str, ...]]:
+    if getattr(y, "ndim", 1) != 1:
+        raise DataError(
+            f"y has shape {y.shape}: expected a label, or a collection of labels, for each text"
+        )
     y = y.tolist() if hasattr(y, "tolist") else list(y)
     if len(y) != count:
         raise DataError(f"y has {len(y)} labels, X has {count} texts")
-    several = [isinstance(label, Collection) and not isinstance(label, str) for label in y]
+    several = [isinstance(part, Collection) and not isinstance(part, str | bytes) for part in y]
+    for index, (part, more) in enumerate(zip(y, several, strict=True)):
+        for label in part if more else [part]:
+            if not _is_label(label):
+                raise DataError(f"y[{index}] is {part!r}: expected a text or number as the label")
     if all(several):
         return [tuple(str(label) for label in labels) for labels in y]
     if any(several):
         raise DataError(f"y[{several.index(True)}] is a collection of labels, others are not")
     return np.asarray(y)
+
+
+def _is_label(value: Any) -> bool:
+    if isinstance(value, str):
+        return bool(value.strip()) and not has_half(value)
+    # not a number is not itself
+    return isinstance(value, int | float | np.number | np.bool_) and value == value
 
 
 def _from_table(source: Any, columns: TextColumns, labelled: bool) -> LabelledTexts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,12 @@ def read_tagged(
     words, features = _from_list(source, len(columns.features))
     if not tagged:
         return TaggedWords(words, features, None, "X", None)
-    tags = [[str(tag) for tag in sentence] for sentence in y]
+    given = [list(sentence) for sentence in y]
+    for index, sentence in enumerate(given):
+        for place, tag in enumerate(sentence):
+            if tag is None or tag != tag or has_half(str(tag)):  # not a number is not itself
+                raise DataError(f"y[{index}][{place}] is {tag!r}: expected a tag")
+    tags = [[str(tag) for tag in sentence] for sentence in given]
     if len(tags) != len(words):
         raise DataError(f"y has {len(tags)} sentences, X has {len(words)}")
     for index, (sentence, own) in enumerate(zip(words, tags, strict=True)):
@@ -124,6 +129,8 @@ def read_tagged(
 
 
 def _from_list(source: Any, count: int) -> tuple[Rows, list[Rows]]:
+    if not isinstance(source, Iterable):
+        raise UsageError(f"X is {type(source).__name__}: expected a list of sentences, or a path")
     words: Rows = []
     features: list[Rows] = [[] for _ in range(count)]
     for index, sentence in enumerate(source):

@@ -97,5 +97,5 @@ def test_a_missing_label_is_named() -> None:
     for y in (labels, labels.tolist()):
         with pytest.raises(DataError, match=r"^y\[1\] is None: fill it in or leave the case out"):
             from_arrays(np.zeros((3, 5)), y)
-        with pytest.raises(DataError, match=r"^y\[1\] is None: fill it in or leave the text out"):
+        with pytest.raises(DataError, match=r"^y\[1\] is None: expected a text or number as the label"):
             read_texts(["one", "two", "three"], y)

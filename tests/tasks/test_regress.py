@@ -134,6 +134,10 @@ def test_data_and_arguments_that_cannot_be_meant(fitted: SequenceRegressor) -> N
         small().fit(X, ["high"] * 10)
     with pytest.raises(DataError, match="case 3: nan is no finite number"):
         small().fit(X, np.where(np.arange(10) == 3, np.nan, y))
+    with pytest.raises(DataError, match="case 3: 1e\\+300 is too large a number"):
+        small().fit(X, np.where(np.arange(10) == 3, 1e300, y))
+    with pytest.raises(DataError, match="X, case 1, step 2, channel 0: 1e\\+60 is too far from"):
+        fitted.predict([[1.0, 2.0], [1.0, 2.0, 1e60]])
     with pytest.raises(UsageError, match="requires y to be passed"):
         small().fit(X)
     with pytest.raises(UsageError, match="baseline 'svm' is none of fnn, mean"):

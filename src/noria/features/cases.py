@@ -106,7 +106,7 @@ def _read_table(source: Any, columns: CaseColumns, labelled: bool) -> LabelledSe
     rows = SortedRows.sort(data)
     values = np.stack([data.numbers(name)[rows.order] for name in columns.value], axis=1)
     return LabelledSequences(
-        tuple(np.split(values.astype(np.float32), rows.first[1:])),
+        tuple(np.split(values, rows.first[1:])),
         ids=rows.ids,
         channels=columns.value,
         labels=_labels(rows, columns.label, "label") if labelled else None,

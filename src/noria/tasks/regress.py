@@ -22,6 +22,7 @@ from noria.errors import DataError
 from noria.features.cases import CaseColumns
 from noria.features.frames import frame_like
 from noria.features.labelled import LabelledSequences, SequenceScaler
+from noria.features.series import LARGEST
 from noria.feedback import Feedback
 from noria.modules.classify import ClassifyPlan
 from noria.tasks.estimator import check_baselines, check_fitted, reading, settings, write_parts
@@ -376,4 +377,8 @@ def _numbers(cases: LabelledSequences) -> Floats:
             numbers[row] = np.nan
         if not np.isfinite(numbers[row]):
             raise DataError(f"{cases.name}, case {case}: {label!r} is no finite number to regress")
+        if abs(numbers[row]) > LARGEST:
+            raise DataError(
+                f"{cases.name}, case {case}: {label!r} is too large a number, above {LARGEST:g}"
+            )
     return numbers

@@ -93,13 +93,20 @@ def scale_sequences(
     """Cases as the networks take them.
 
     Raises:
-        DataError: if they have another number of channels than those of training.
+        DataError: if they have another number of channels than those of training, or values far
+            beyond theirs.
     """
     if len(cases.channels) != channels:
         raise DataError(
             f"{cases.name}: has {len(cases.channels)} channels, the model was trained on {channels}"
         )
-    return [scaler.scale(sequence) for sequence in cases.sequences]
+    scaled = []
+    for case, sequence in zip(cases.ids, cases.sequences, strict=True):
+        try:
+            scaled.append(scaler.scale(sequence))
+        except DataError as error:
+            raise DataError(f"{cases.name}, case {case}, {error}") from None
+    return scaled
 
 
 def deal_folds(

@@ -116,6 +116,7 @@ def test_tables_and_groups() -> None:
     np.testing.assert_allclose(regressor.predict(table), same.predict(X))
     frame = regressor.predict_frame(table.drop("wear", "tool"))
     assert frame.columns == ["unique_id", "prediction"]
+    assert regressor.evaluate(table.drop("tool")).cases == 24
     with pytest.raises(DataError, match="4 groups are too few for 5 members"):
         small(members=5).fit(table, label="wear", group="tool")
 
@@ -140,6 +141,8 @@ def test_data_and_arguments_that_cannot_be_meant(fitted: SequenceRegressor) -> N
         fitted.predict([[1.0, 2.0], [1.0, 2.0, 1e60]])
     with pytest.raises(UsageError, match="requires y to be passed"):
         small().fit(X)
+    with pytest.raises(UsageError, match="label names a column, and an array has none"):
+        small().fit(X, y, label="wear")
     with pytest.raises(UsageError, match="baseline 'svm' is none of fnn, mean"):
         small(baselines=["svm"]).fit(X, y)
     with pytest.raises(UsageError, match="kernel_size is 4: it must be odd"):

@@ -92,8 +92,7 @@ def _time(value: Any, dtype: np.dtype[Any]) -> Any:
     if dtype.kind == "M":
         if not isinstance(value, str | date | np.datetime64):
             raise TypeError
-        found = np.datetime64(value, "us")
-        if np.isnat(found):
+        if np.isnat(found := np.datetime64(value).astype("M8[us]")):
             raise ValueError
         return found
     return np.int64(value)

@@ -194,7 +194,9 @@ def evaluate(
     task, estimator = load_model(model)
     given: Any = windows
     if windows is not None and task == "forecast":
-        (given,) = integers("windows", [windows]) or [0]
+        if len(counts := integers("windows", [windows])) != 1:
+            raise UsageError(f"--windows {windows}: expected one number of horizons")
+        (given,) = counts
     comparison = ask(
         task,
         estimator.evaluate,

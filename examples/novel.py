@@ -17,7 +17,7 @@ FOLDER = Path("novel-output")
 MODEL = FOLDER / "novel.noria"
 PROMPT = "En un lugar de la Mancha"
 QUICK = ["--hidden-size", "32", "--embedding-size", "16", "--steps", "30", "--batch-size", "8"]
-LONG = ["--cell", "gru", "--hidden-size", "512", "--dropout", "0.2", "--learning-rate", "4e-3"]
+LONG = ["--hidden-size", "512", "--dropout", "0.2", "--learning-rate", "2e-3"]
 
 
 def made_up(sentences: int) -> str:
@@ -42,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("text", type=Path, nargs="?", help="the novel, plain text")
     parser.add_argument("--quick", action="store_true", help="small, on a made-up text")
-    parser.add_argument("--steps", type=int, default=6000, help="training steps of the long run")
+    parser.add_argument("--steps", type=int, default=4000, help="training steps of the long run")
     options = parser.parse_args()
     if options.quick == (options.text is not None):
         parser.error("give a text, or --quick")

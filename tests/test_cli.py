@@ -196,6 +196,10 @@ BAD: dict[str, tuple[list[str], int, str]] = {
         ["predict", "m.noria", "good.csv", "-o", "good.csv"], 2,
         "good.csv is what is read; give --output another name",
     ),
+    "evaluate two numbers of windows": (
+        ["evaluate", "m.noria", "good.csv", "--windows", "3,4"], 2,
+        "--windows 3,4: expected one number of horizons",
+    ),
     "evaluate nothing": (["evaluate", "m.noria", "good.csv", "--windows", "0"], 2, "windows is 0"),
     "evaluate too much": (
         ["evaluate", "m.noria", "good.csv", "--windows", "50"], 3,

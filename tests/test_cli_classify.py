@@ -88,6 +88,13 @@ BAD: dict[str, tuple[list[str], int, str]] = {
         fit("good.csv", "--label", "class"), 3, "good.csv: there is no column 'class'",
     ),
     "column twice": (fit("good.csv", "--label", "ds"), 2, "column 'ds' is named twice"),
+    "a column of a .ts file": (
+        fit("good.ts", "--group", "who"), 2,
+        "group names a column, and the file good.ts has none: leave it out",
+    ),
+    "columns of a .ts file": (
+        fit("good.ts", "--value", "x,y"), 2, "value names a column, and the file good.ts has",
+    ),
     "text as channel": (
         fit("good.csv", "--value", "label", "--label", "value"), 3, "'rising' is not a number",
     ),
@@ -195,6 +202,24 @@ def test_columns_by_other_names(here: Path, capsys: pytest.CaptureFixture[str]) 
         "group": None,
     }
     assert result(capsys, ["evaluate", "x.noria", "renamed.csv"])[0] == 0
+
+
+def test_only_training_needs_the_groups(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = pl.read_csv("good.csv")
+    table.with_columns(who=pl.col("unique_id").str.tail(1)).write_csv("grouped.csv")
+    code, _, err = result(capsys, fit("grouped.csv", "--group", "who", "--test", "good.csv"))
+    assert (code, err) == (0, "")
+    for verb in ("evaluate", "predict"):
+        code, _, err = result(capsys, [verb, "x.noria", "good.csv"])
+        assert (code, err) == (0, "")
+
+
+def test_columns_are_those_of_the_test_where_it_alone_is_a_table(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pl.read_csv("good.csv").rename({"label": "kind"}).write_csv("kinds.csv")
+    code, _, err = result(capsys, fit("good.ts", "--test", "kinds.csv", "--label", "kind"))
+    assert (code, err) == (0, "")
 
 
 def test_info_and_report(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

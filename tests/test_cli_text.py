@@ -43,6 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (path / "one.csv").write_text("review,mood\n" + "good,up\n" * 12)
     (path / "other.csv").write_text("review,mood\ngood,sideways\n")
     (path / "latin.csv").write_bytes("review,mood\npeña,up\n".encode("latin-1"))
+    (path / "half.jsonl").write_text('{"review": "\\ud83d", "mood": "up"}\n')
     (path / "table.xyz").write_text("review,mood\n")
     (path / "vectors.txt").write_text("zebra 1 2 3\n")
     sentences, tags = chunks(20)
@@ -91,6 +92,12 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     ),
     "missing label": (
         classify("missing.csv"), 3, "missing.csv, row 3, column 'mood': the label is missing",
+    ),
+    "nothing between labels": (
+        classify("good.csv", "--label-separator", ""), 2, "label_separator is empty: say what",
+    ),
+    "half a character": (
+        classify("half.jsonl"), 3, "half.jsonl, row 1, column 'review': holds half a surrogate",
     ),
     "one class": (classify("one.csv"), 3, "one.csv: all texts have the label 'up'"),
     "another encoding": (classify("latin.csv"), 3, "latin.csv, line 2: the byte 0xf1 is not utf-8"),
@@ -167,6 +174,22 @@ def test_a_classifier_of_texts(here: Path, capsys: pytest.CaptureFixture[str]) -
     lines = dict(line.split(maxsplit=1) for line in out.splitlines() if "layer" not in line)
     assert (lines["task"], lines["texts"], lines["classes"]) == ("classify_text", "24", "2")
     assert result(capsys, ["report", "c.noria"]) == (0, "c.html\n", "")
+
+
+def test_files_of_another_encoding(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for model, name in (("c.noria", "test.csv"), ("t.noria", "test.txt")):
+        text = (here / name).read_text().replace("w1", "ñ")
+        for encoding in ("utf-8", "latin-1"):
+            (here / f"{encoding}-{name}").write_text(text, encoding=encoding)
+        for verb in ("predict", "evaluate"):
+            one = result(capsys, [verb, model, f"utf-8-{name}", "--json"])
+            flags = ["--encoding", "latin-1", "--json"]
+            other = result(capsys, [verb, model, f"latin-1-{name}", *flags])
+            assert one[0] == other[0] == 0
+            if verb == "predict":
+                assert one == other
+    code, _, err = result(capsys, ["predict", "c.noria", "latin-1-test.csv"])
+    assert (code, "is not utf-8; name the file's encoding" in err) == (3, True)
 
 
 def test_several_labels(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,9 +46,45 @@ def test_windows_of_a_file_by_the_name_of_the_data(tmp_path: Path) -> None:
     assert read_windows(tmp_path / "w.json", table) == [(1, 1)]
 
 
+@pytest.mark.parametrize(
+    ("keys", "found"),
+    [
+        (["a.csv", "data.csv"], "data.csv"),
+        (["ata.csv", "up/data.csv", "other/data.csv"], None),
+        (["other/data.csv", "data.csv"], "data.csv"),
+        (["data.csv", "group/data.csv", "her/group/data.csv"], "group/data.csv"),
+        (["", ".", "/"], None),
+    ],
+)
+def test_a_file_is_named_by_whole_parts_of_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: list[str], found: str | None
+) -> None:
+    number = {key: index for index, key in enumerate(keys)}
+    windows = {key: [[f"2024-01-01 0{n}:00"] * 2] for key, n in number.items()}
+    (tmp_path / "w.json").write_text(json.dumps(windows))
+    (tmp_path / "group").mkdir()
+    pl.DataFrame({"t": hours().times, "x": [0.0] * 10}).write_csv(tmp_path / "group" / "data.csv")
+    monkeypatch.chdir(tmp_path / "group")
+    for name in (tmp_path / "group" / "data.csv", "data.csv"):
+        table = read_channels(name, time="t", value=("x",))
+        if found is None:
+            with pytest.raises(DataError, match=r"names no file data\.csv"):
+                read_windows(tmp_path / "w.json", table)
+        else:
+            assert read_windows(tmp_path / "w.json", table) == [(number[found],) * 2]
+
+
+@pytest.mark.parametrize("pair", [[1, float("inf")], [None, 1], ["soon", 1], [10**40, 1]])
+def test_a_step_that_is_none_is_told(pair: list[Any]) -> None:
+    steps = read_channels(pl.DataFrame({"t": [1, 5, 9], "x": [0.0] * 3}), time="t", value=("x",))
+    with pytest.raises(DataError, match="is not a first and a last time"):
+        read_windows([pair], steps)
+
+
 BAD: dict[str, tuple[Any, str]] = {
     "not a pair": ([["2024-01-01"]], "is not a first and a last time"),
     "not a time": ([["soon", "later"]], "is not a first and a last time"),
+    "nothing": ([[None, None]], "is not a first and a last time"),
     "a number for a date": ([[1, 2]], "is not a first and a last time"),
     "between events": ([["2024-01-01 01:10", "2024-01-01 01:20"]], "no event of"),
     "backwards": ([["2024-01-01 03:00", "2024-01-01 01:00"]], "no event of"),

@@ -48,6 +48,7 @@ def test_labels_are_not_looked_at_where_they_are_not_needed() -> None:
         ({"kind": ["up", None, "down", "up", "down"]}, "row 1, column 'kind': the label is miss"),
         ({"t": [2, 3, 1, 2, 2]}, "rows 0 and 3, column 't': both are 2 of series 'b'"),
         ({"x": ["1", "much", "1", "1", "1"]}, "row 1, column 'x': 'much' is not a number"),
+        ({"y": [1.0, 2.0, 1e300, 4.0, 5.0]}, "row 2, column 'y': 1e+300 is too large a number"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_row(change: dict[str, list[object]], message: str) -> None:
@@ -73,6 +74,7 @@ def test_columns_that_cannot_be_meant() -> None:
         ([np.zeros((0, 3))], None, "X[0] has shape (0, 3): expected (T, I), at least one step"),
         ([["a"]], None, "X[0] holds what is not a number"),
         (np.full((1, 2), np.inf), None, "X[0] holds an infinite number"),
+        ([[[1, 2]], [[3, 4], [5, -1e300]]], None, "X[1], step 1, channel 1: -1e+300 is too large"),
         (np.zeros((2, 3)), ["a"], "y has shape (1,): expected (2,), one for each case"),
     ],
 )
@@ -97,5 +99,45 @@ def test_a_missing_label_is_named() -> None:
     for y in (labels, labels.tolist()):
         with pytest.raises(DataError, match=r"^y\[1\] is None: fill it in or leave the case out"):
             from_arrays(np.zeros((3, 5)), y)
-        with pytest.raises(DataError, match=r"^y\[1\] is None: fill it in or leave the text out"):
+        with pytest.raises(
+            DataError, match=r"^y\[1\] is None: expected a text or number as the label"
+        ):
             read_texts(["one", "two", "three"], y)
+
+
+@pytest.mark.parametrize(("offset", "unit"), [(1e9, 1.0), (-1e9, 1e-3), (0.0, 1e-12), (5.0, 1e-6)])
+def test_a_channel_keeps_its_course_whatever_its_offset_and_unit(
+    tmp_path: Path, offset: float, unit: float
+) -> None:
+    """Values are drawn to their unit before they lose digits, whatever form they come in."""
+    course = np.random.default_rng(0).standard_normal((3, 20))
+    X = offset + unit * course
+    table = pl.DataFrame(
+        {
+            "unique_id": [str(case) for case in range(3) for _ in range(20)],
+            "ds": list(range(20)) * 3,
+            "value": X.ravel(),
+            "label": ["a"] * 60,
+        }
+    )
+    (tmp_path / "t.ts").write_text(
+        "@data\n" + "\n".join(",".join(map(repr, x)) for x in X.tolist())
+    )
+    expected = (course - course.mean()) / course.std()
+    ts = read_cases(tmp_path / "t.ts", labelled=False)
+    for cases in (from_arrays(X), read_cases(table), ts):
+        scaler = SequenceScaler.fit(cases.sequences)
+        scaled = np.stack([scaler.scale(sequence)[:, 0] for sequence in cases.sequences])
+        np.testing.assert_allclose(scaled, expected, atol=1e-3)
+
+
+def test_a_constant_channel_stays_at_zero() -> None:
+    for value in (0.1, -1e9 / 3, 1e80):
+        scaler = SequenceScaler.fit([np.full((100_000, 1), value)])
+        assert (scaler.mean, scaler.deviation) == ([value], [max(1.0, 1e-14 * abs(value))])
+
+
+def test_what_no_network_can_take_is_told() -> None:
+    scaler = SequenceScaler.fit([np.array([[0.0, 1.0], [1.0, 2.0]])])
+    with pytest.raises(DataError, match="step 1, channel 1: -1e\\+60 is too far from the values"):
+        scaler.scale(np.array([[0.0, 1.0], [np.nan, -1e60]]))

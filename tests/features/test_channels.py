@@ -49,6 +49,21 @@ def test_steps_and_equal_times() -> None:
     assert table.sha256() != other.sha256()
 
 
+def streams(*starts: int) -> pl.DataFrame:
+    """Twenty events of a stream each."""
+    times = [start + step for start in starts for step in range(20)]
+    return pl.DataFrame({"t": times, "x": [float(time) for time in times]})
+
+
+def test_a_few_equal_times_are_those_of_a_burst() -> None:
+    for frame in (streams(0, 11), streams(0)[[*range(20), 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5]]):
+        table = read_channels(frame, time="t", value=("x",))
+        assert len(table) == len(frame)
+        assert (np.diff(table.times) >= 0).all()
+    one = streams(0).with_columns(unique_id=pl.lit("a"))
+    assert len(read_channels(one, time="t", value=("x",))) == 20
+
+
 BAD: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "no channel": (
         lambda: read_channels(pl.DataFrame({"t": [1]}), time="t", value=()),
@@ -59,6 +74,23 @@ BAD: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: read_channels(pl.DataFrame({"t": [1], "x": [1]}), time="t", value=("y",)),
         DataError,
         "no column 'y'",
+    ),
+    "several streams": (
+        lambda: read_channels(streams(0, 0), time="t", value=("x",)),
+        DataError,
+        "rows 0 and 20, column 't': both are of one time, as most are: is it several streams",
+    ),
+    "several streams that overlap": (
+        lambda: read_channels(streams(0, 5), time="t", value=("x",)),
+        DataError,
+        "rows 5 and 20, column 't': both are of one time",
+    ),
+    "several ids": (
+        lambda: read_channels(
+            streams(0, 50).with_columns(unique_id=pl.int_range(40) // 20), time="t", value=("x",)
+        ),
+        DataError,
+        "column 'unique_id': holds 2 streams, such as '0' and '1'; a detector watches one",
     ),
     "a label of two": (
         lambda: read_channels(

@@ -56,6 +56,7 @@ def test_mixed_time_zones_in_a_data_frame() -> None:
 FAULTS = [
     ("ds,y\n1,1\n2,abc\n", {}, "row 3, column 'y': 'abc' is not a number"),
     ("ds,y\n1,inf\n2,1\n", {}, "row 2, column 'y': the number is infinite"),
+    ("ds,y\n1,1\n2,1e300\n", {}, "row 3, column 'y': 1e.300 is too large a number"),
     ("ds,y,x\n1,1,1\n2,1,-inf\n", {"past": ("x",)}, "row 3, column 'x': the number is infinite"),
     ("ds,y\n2024-01-01,1\n2024-13-01,1\n", {}, "row 3, column 'ds': '2024-13-01' is not a time"),
     ("ds,y\n1,1\n,2\n", {}, "row 3, column 'ds': the timestamp is missing"),

@@ -43,12 +43,16 @@ def test_lists_say_the_same_as_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [
+        ([["a\ud83d"]], [["O"]], r"X\[0\]\[0\] is 'a\\ud83d': half a surrogate pair"),
         (["a b"], [["O"]], r"X\[0\] is a text: expected a list of words"),
         ([[]], [[]], r"X\[0\] is an empty sentence"),
         ([], [], "X holds no sentences"),
         ([["a", 3]], [["O", "O"]], r"X\[0\]\[1\] is 3: expected a word"),
         ([["a"]], [["O", "O"]], r"y\[0\] has 2 tags, X\[0\] has 1 words"),
         ([["a"]], [], "y has 0 sentences, X has 1"),
+        ([["a"]], [[None]], r"y\[0\]\[0\] is None: expected a tag"),
+        ([["a"]], [[float("nan")]], r"y\[0\]\[0\] is nan: expected a tag"),
+        ([["a"]], [["\ud83d"]], r"y\[0\]\[0\] is '\\ud83d': expected a tag"),
         ([["a"]], [[""]], r"y\[0\]\[0\] is an empty tag"),
         ([[("a", "DT")]], [["O"]], r"X\[0\]\[0\] is \('a', 'DT'\): expected a word"),
     ],
@@ -66,8 +70,14 @@ def test_columns_that_are_not_there_or_used_twice(tmp_path: Path) -> None:
         read_tagged(tmp_path / "a.txt", columns=TagColumns(features=(0,)))
     with pytest.raises(UsageError, match="of its 3 columns one is used twice"):
         read_tagged(tmp_path / "a.txt", columns=TagColumns(features=(3,)))
+    (tmp_path / "u.txt").write_text("1\ta\tO\n2\tb\tO\n")
+    with pytest.raises(UsageError, match=r"u\.txt: column 1 counts the words; name the column"):
+        read_tagged(tmp_path / "u.txt")
+    assert read_tagged(tmp_path / "u.txt", columns=TagColumns(word=2)).words == [["a", "b"]]
     with pytest.raises(UsageError, match="a file brings its own tags"):
         read_tagged(tmp_path / "a.txt", [["O"]])
+    with pytest.raises(UsageError, match="X is NoneType: expected a list of sentences"):
+        read_tagged(None, [["O"]])
     with pytest.raises(UsageError, match="y is missing"):
         read_tagged([["a"]])
 

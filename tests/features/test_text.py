@@ -39,6 +39,10 @@ def test_other_encodings(write: Write) -> None:
     assert read_lines(write("señor".encode("utf-16")), "utf-16") == ["señor"]
     with pytest.raises(UsageError, match="there is no such encoding"):
         read_text(path, "latin1000")
+    with pytest.raises(DataError, match=r"a\.txt: is not undefined: .*undefined encoding"):
+        read_text(path, "undefined")
+    with pytest.raises(DataError, match="holds half a surrogate pair, which is no character"):
+        read_text(write("a\\ud83d\n"), "unicode_escape")
 
 
 def test_files_that_are_none(write: Write, tmp_path: Path) -> None:
@@ -90,3 +94,29 @@ def test_conll_columns(write: Write) -> None:
         read_conll(write("a\t\tc\n"))
     with pytest.raises(DataError, match="holds no words"):
         read_conll(write("-DOCSTART- O\n"))
+
+
+CONLL_U = """# text = vámonos	al mar
+1-2	vámonos	_
+1	vamos	VERB
+2	nos	PRON
+2.1	ya	_
+
+# text = 3.5 - 4
+1	3.5	NUM
+2	1-2	NUM
+"""
+
+
+def test_conll_u_has_lines_that_are_no_words(write: Write) -> None:
+    for name in ("a.txt", "a.conllu"):
+        read = read_conll(write(CONLL_U, name))
+        assert read.column(1) == [["vamos", "nos"], ["3.5", "1-2"]]
+        assert (read.lines, read.counted) == ((3, 8), True)
+    assert read_conll(write("1\ta\t_\n3\tc\t_\n3.1\tc\t_\n", "b.conllu")).column(0) == [["1", "3"]]
+    words = read_conll(write("1-2\tSCORE\n1\tNUM\nx\tO\n"))
+    assert (words.column(0), words.counted) == ([["1-2", "1", "x"]], False)
+
+
+def test_blanks_between_columns_are_plain_ones(write: Write) -> None:
+    assert read_conll(write("10\xa0000  NUM \n")).column(0) == [["10\xa0000"]]

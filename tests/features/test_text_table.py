@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
@@ -51,7 +52,10 @@ def test_rows_without_a_value_are_left_out(tmp_path: Path) -> None:
         ("a.csv", "x,y\n1,2\n", "there is no column 'text'; the columns are x, y"),
         ("a.csv", "text,text\n1,2\n", "2 columns are named 'text'"),
         ("a.csv", "text,y\n1,2\n3\n", "row 3: the number of fields is 1, not 2"),
-        ("a.csv", 'text,y\n1,"2\n', "row 2: cannot be read: unexpected end of data"),
+        ("a.csv", 'text,y\n1,"2\n3,4\n', "row 2: a quote opens a field and is never closed"),
+        ("a.csv", 'text,y\n"1,2\n3 "x",4\n', "row 2: cannot be read: ',' expected after '\"', on"),
+        ("a.tsv", 'text\ty\n"1\t2\n3\n', "row 3: the number of fields is 1, not 2"),
+        ("a.tsv", 'text\ty\n"1\n2"\t3\n4\n', "row 2: the number of fields is 1, not 2"),
         ("a.csv", "text\n \n", "holds no rows"),
         ("a.csv", "", "the file is empty"),
         ("a.xyz", "text\na\n", "cannot tell what the file holds; give one that ends in .csv"),
@@ -59,6 +63,8 @@ def test_rows_without_a_value_are_left_out(tmp_path: Path) -> None:
         ("a.jsonl", "[1]\n", "row 1: is no JSON object"),
         ("a.jsonl", '{"txt": "a"}\n', "row 1: there is no column 'text' (did you mean 'txt'?)"),
         ("a.jsonl", '{"text": {}}\n', "row 1, column 'text': is no text or number"),
+        ("a.jsonl", '{"text": "a"}\n{"text": "\\ud83d"}\n', "row 2, column 'text': holds half a"),
+        ("a.jsonl", '{"text": NaN}\n', "holds no rows"),
         ("a.parquet", "text\na\n", "cannot be read as Parquet"),
     ],
 )
@@ -67,6 +73,23 @@ def test_bad_tables(tmp_path: Path, name: str, content: str, message: str) -> No
     with pytest.raises(DataError) as caught:
         read_text_table(tmp_path / name, ["text"])
     assert message in str(caught.value)
+
+
+def test_a_quote_in_tabbed_text_swallows_no_rows(tmp_path: Path) -> None:
+    texts = ['"good film', "bad", '"nice" and "mild"', 'he said no"', '"', '"all of ""it"""', '""']
+    rows = "".join(f"{text}\t{i}\n" for i, text in enumerate(texts))
+    (tmp_path / "a.tsv").write_text("text\ty\n" + rows)
+    read = read_text_table(tmp_path / "a.tsv", ["text", "y"])
+    assert read.columns["text"] == [*texts[:5], 'all of "it"', ""]
+    assert read.columns["y"] == [*"0123456"]
+    assert read.rows == [*range(2, 9)]
+
+
+@pytest.mark.parametrize("value", [b"a", ["a"], {"a": 1}, np.ones(2)])
+def test_cells_that_are_no_text(value: object) -> None:
+    for frame in (pl.DataFrame({"text": [value]}), pd.DataFrame({"text": [value]})):
+        with pytest.raises(DataError, match="row 0, column 'text': is no text or number"):
+            read_text_table(frame, ["text"])
 
 
 def test_what_is_no_table(tmp_path: Path) -> None:

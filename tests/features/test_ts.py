@@ -21,8 +21,8 @@ def test_ragged_channels_missing_values_and_labels(tmp_path: Path) -> None:
     text = HEADER + "1,2,3:4,?,6:yes\n\n# between\n-1e-1,NaN:7,8:no\n"
     cases = read_ts(written(tmp_path, text))
     first, second = cases.sequences
-    np.testing.assert_array_equal(first, np.float32([[1, 4], [2, np.nan], [3, 6]]))
-    np.testing.assert_array_equal(second, np.float32([[-0.1, 7], [np.nan, 8]]))
+    np.testing.assert_array_equal(first, [[1, 4], [2, np.nan], [3, 6]])
+    np.testing.assert_array_equal(second, [[-0.1, 7], [np.nan, 8]])
     assert cases.labels is not None
     assert cases.labels.tolist() == ["yes", "no"]
     assert cases.channels == ("channel_0", "channel_1")
@@ -55,6 +55,7 @@ def test_a_file_of_numbers_to_predict(tmp_path: Path) -> None:
         (HEADER + "1,x,3:yes\n", "line 6, channel 0, value 1: 'x' is not a number; write ?"),
         (HEADER + "1,,3:yes\n", "line 6, channel 0, value 1: '' is not a number"),
         (HEADER + "1,inf:yes\n", "line 6, channel 0, value 1: the number is infinite"),
+        (HEADER + "1:1,-2e200:yes\n", "line 6, channel 1, value 1: -2e200 is too large a number"),
         (HEADER + "1,2:maybe\n", "line 6: the label 'maybe' is none of yes, no"),
         (HEADER + "yes\n", "line 6: holds a label and no values"),
         (HEADER + "1,2:3:yes\n", "line 6: channel 1 has 1 values, channel 0 has 2"),

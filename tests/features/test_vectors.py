@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors import torch as torch_file
 from safetensors.numpy import save_file
 
 from noria.errors import DataError
@@ -39,6 +41,27 @@ def test_safetensors(tmp_path: Path) -> None:
     np.testing.assert_array_equal(table[[1, 3]], [[0, 1], [4, 5]])
 
 
+def test_words_with_blanks_and_vectors_of_one_number(tmp_path: Path) -> None:
+    (tmp_path / "v.txt").write_text("the 1 2\nnew york 3 4\n. . . 5 6\nNew 7 8\n")
+    table, known = read_vectors(tmp_path / "v.txt", [*WORDS, ". . .", ""])
+    assert known.tolist() == [False, True, True, False, True, False]
+    np.testing.assert_array_equal(table[4], [5, 6])
+    (tmp_path / "v.txt").write_text("the 1\nNew 2\n")
+    table, known = read_vectors(tmp_path / "v.txt", WORDS)
+    assert (table.ravel().tolist(), known.tolist()) == ([0, 1, 2, 0], [False, True, True, False])
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float64])
+def test_safetensors_of_other_precisions(tmp_path: Path, kind: torch.dtype) -> None:
+    rows = torch.tensor([[1.5, -2.0], [3.0, 0.25], [9.0, 9.0]]).to(kind)
+    torch_file.save_file(
+        {"any": rows}, tmp_path / "v.safetensors", {"words": '["the", "New", "the"]'}
+    )
+    table, _ = read_vectors(tmp_path / "v.safetensors", WORDS)
+    assert table.dtype == np.float32
+    np.testing.assert_array_equal(table[1:3], [[1.5, -2], [3, 0.25]])
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -46,6 +69,9 @@ def test_safetensors(tmp_path: Path) -> None:
         ("the 1 2\nnew 3\n", "line 2: expected a word and 2 numbers"),
         ("the 1 x\n", "line 1: holds what is not a number"),
         ("the 1 nan\n", "line 1: holds a number that is not finite"),
+        ("the 1 1e39\n", "line 1: holds a number that is not finite"),
+        ("the 1 2\nnew 3 4 5\n", "line 2: expected a word and 2 numbers"),
+        ("2 3\nthe 1 2\nnew 3 4\n", "line 2: expected a word and 3 numbers"),
         ("zebra 1 2\n", "has a vector for none of the 4 words"),
     ],
 )
@@ -68,6 +94,16 @@ def test_safetensors_that_are_not_what_they_should_be(tmp_path: Path) -> None:
         read_vectors(path, WORDS)
     save_file({"a": rows}, path, {"words": '["the"]'})
     with pytest.raises(DataError, match=r"the array has shape \(2, 3\), the words are 1"):
+        read_vectors(path, WORDS)
+    for words in ("null", "3", '[["the"], "a"]', '{"the": 1}'):
+        save_file({"a": rows}, path, {"words": words})
+        with pytest.raises(DataError, match="words are no JSON list of texts"):
+            read_vectors(path, WORDS)
+    save_file({"a": rows.astype(np.int8)}, path, {"words": '["the", "a"]'})
+    with pytest.raises(DataError, match="holds numbers of type I8: expected F16, BF16, F32"):
+        read_vectors(path, WORDS)
+    save_file({"a": rows * np.float64(1e300)}, path, {"words": '["the", "a"]'})
+    with pytest.raises(DataError, match="holds a number that is not finite"):
         read_vectors(path, WORDS)
     save_file({"a": rows * np.nan}, path, {"words": '["the", "a"]'})
     with pytest.raises(DataError, match="holds a number that is not finite"):

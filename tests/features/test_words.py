@@ -55,6 +55,17 @@ def test_pieces_and_characters_have_no_grams() -> None:
         assert own.encode(["ab"])[0].shape[1] == 1
 
 
+def test_there_are_as_many_words_as_ids_in_any_writing() -> None:
+    text = "İstanbul cafe\u0301 \u212a"
+    for tokens in ("word", "space", "bpe", "unigram", "character", "byte"):
+        own = encoder([text], tokens=tokens, vocabulary_size=300, max_length=50)
+        assert len(own.words(text)) == len(own.encode([text])[0]), tokens
+    own = encoder(["ab"], tokens="character", max_length=50)
+    assert own.words("cafe\u0301 s") == ["c", "a", "f", "é", " ", "s"]
+    own = encoder(["ab"], tokens="byte", vocabulary_size=300)
+    assert own.words("İx") == ["İ", "İ", "İ", "x"]  # i and a dot of two bytes
+
+
 def test_written_and_read_it_is_the_same() -> None:
     for tokens in ("word", "space", "bpe", "character"):
         own = encoder(["señor, 東京 is far"], tokens=tokens, vocabulary_size=300)

@@ -42,6 +42,15 @@ def test_the_order_of_two_bumps_needs_memory() -> None:
     assert abs(sizes[0] - sizes[1]) < 0.02 * sizes[0]
 
 
+def test_groups_of_one_class_each_can_be_compared() -> None:
+    """What is left of a fold then lacks a class; every model says the other one."""
+    X, y = bumps(24)
+    classifier = small().fit(X, y, groups=np.arange(24) % 2)
+    for score in classifier.comparison_.scores:
+        if score.model in ("nearest_neighbour", "logistic_regression"):
+            assert score.accuracy == 0
+
+
 def test_sklearn_habits(fitted: SequenceClassifier) -> None:
     baselines = ["fnn"]
     classifier = SequenceClassifier(baselines=baselines, cell="gru")

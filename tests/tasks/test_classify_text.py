@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 import torch
@@ -52,6 +53,18 @@ def test_the_order_of_words_needs_memory() -> None:
     assert classifier.score(*reviews(100, seed=1)) == accuracy["network"]
 
 
+def test_held_out_texts_that_were_learned_from_are_noted() -> None:
+    texts, labels = reviews(24)
+    test = [texts[0].replace(" ", "  "), "quite new", texts[3]]
+    settings: dict[str, Any] = {"steps": 1, "members": 1, "baselines": ()}
+    fitted = small(**settings).fit(texts, labels, test=(test, labels[:3]))
+    assert fitted.comparison_.notes[0].startswith("2 of the 3 held-out cases stand word for word")
+    fitted = small(**settings).fit(texts, labels, test=(test[1:2], labels[:1]))
+    assert fitted.comparison_.notes == ()
+    twice = small(**settings).fit(texts * 2, labels * 2).comparison_.notes
+    assert "held-out cases stand word for word" in twice[1]
+
+
 def test_words_alone_suffice_for_the_bag() -> None:
     texts = [f"a {word} b" for word in ("great", "awful", "plain")] * 12
     comparison = small().fit(texts, ["good", "bad", "none"] * 12).comparison_
@@ -79,6 +92,9 @@ def test_several_labels_or_none() -> None:
     assert found.tolist() == [[True, True], [False, False], [True, False]]
     frame = classifier.predict_frame(["sport and money", "w1 w2"])
     assert frame["prediction"].to_list() == ["money,sport", ""]
+    shown = [(exhibit["found"], ", ".join(exhibit["actual"])) for exhibit in classifier.exhibits_]
+    assert "money, sport" in [found for found, _ in shown]
+    assert all(found == actual for found, actual in shown[:3])
     with pytest.raises(UsageError, match="several labels each"):
         classifier.evaluate(["sport"], ["sport"])
 
@@ -110,6 +126,27 @@ def test_an_unknown_word_is_read_by_its_parts() -> None:
     settings: dict[str, Any] = {**LEARNS, "word_dropout": 0.3, "steps": 100, "buckets": 500}
     classifier = small(**settings, baselines=()).fit(texts, ["very", "little"] * 24)
     assert classifier.predict(["es feísimo", "es patito"]).tolist() == ["very", "little"]
+
+
+def test_what_decided_sums_to_the_mean_of_the_members_log_odds() -> None:
+    texts, labels = reviews(24)
+    classifier = small(**{**LEARNS, "members": 3, "steps": 20}, baselines=()).fit(texts, labels)
+    for text, found in zip(texts[:3], classifier.explain(texts[:3]), strict=True):
+        x = torch.from_numpy(classifier.encoder_.encode([text])[0])[None]
+        lengths = torch.tensor([x.shape[1]])
+        label = int(classifier.predict_proba([text])[0].argmax())
+        differences = []
+        with torch.no_grad():
+            for module in classifier.network_.modules:
+                embedded = module.embedding(x)
+                there, nothing = (
+                    log_odds(module.classify(v, lengths), label, multi_label=False).item()
+                    for v in (embedded, torch.zeros_like(embedded))
+                )
+                differences.append(there - nothing)
+        assert np.ptp(differences) > 0.1  # the members are of several minds
+        told = sum(weight for _, weight in found)
+        assert told == pytest.approx(np.mean(differences), abs=0.02)
 
 
 def test_what_decided_sums_to_the_log_odds(learned: TextClassifier) -> None:
@@ -287,6 +324,19 @@ def test_data_that_is_not_what_it_should_be(fitted: TextClassifier, tmp_path: Pa
         small(members=3).fit(texts[:3], ["a", "b", "a"])
     with pytest.raises(UsageError, match="y is missing"):
         small().fit(texts)
+    for label in (None, float("nan"), "", "\ud83d", b"x", pd.Timestamp(0)):
+        with pytest.raises(
+            DataError, match=r"y\[1\] is .*: expected a text or number as the label"
+        ):
+            small().fit(texts, ["a", label, *labels[2:]])
+        with pytest.raises(DataError, match=r"y\[1\] is \[.*: expected a text or number as the"):
+            small().fit(texts, [["a"], [label], *([name] for name in labels[2:])])
+    with pytest.raises(DataError, match=r"y has shape \(24, 2\): expected a label, or a"):
+        small().fit(texts, np.eye(2)[[0, 1] * 12])
+    with pytest.raises(UsageError, match="X is NoneType: expected a list of texts, a path"):
+        fitted.predict(None)
+    with pytest.raises(DataError, match=r"X\[0\] holds half a surrogate pair"):
+        small().fit(["a\ud83d", "b"], ["x", "y"])
     with pytest.raises(DataError, match=r"X\[1\] is an empty text"):
         fitted.predict(["a", " "])
     with pytest.raises(DataError, match=r"X\[0\] is int: expected a text"):

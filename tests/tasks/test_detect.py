@@ -308,6 +308,16 @@ def test_constant_and_tiny_channels() -> None:
         assert answers["channel"][60] == "heat"
 
 
+@pytest.mark.parametrize(("offset", "unit"), [(1e9, 0.1), (0.0, 1e-12)])
+def test_a_channel_is_watched_whatever_its_offset_and_unit(offset: float, unit: float) -> None:
+    rows = np.concatenate([values(400), values(100, seed=1)])
+    expected = fit(small(baselines=()), readings(rows[:400])).score_samples(readings(rows[400:]))
+    rows[:, 1] = offset + unit * (rows[:, 1] - 50)
+    detector = fit(small(baselines=()), readings(rows[:400]))
+    found = detector.score_samples(readings(rows[400:]))
+    assert np.corrcoef(found, expected)[0, 1] > 0.9
+
+
 BAD_ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
     "no neurons": ({"hidden_size": 0}, "hidden_size is 0: it must be at least 1"),
     "rate of 0": ({"false_alarm_rate": 0.0}, "false_alarm_rate is 0.0: it must be above 0"),

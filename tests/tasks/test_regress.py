@@ -116,6 +116,7 @@ def test_tables_and_groups() -> None:
     np.testing.assert_allclose(regressor.predict(table), same.predict(X))
     frame = regressor.predict_frame(table.drop("wear", "tool"))
     assert frame.columns == ["unique_id", "prediction"]
+    assert regressor.evaluate(table.drop("tool")).cases == 24
     with pytest.raises(DataError, match="4 groups are too few for 5 members"):
         small(members=5).fit(table, label="wear", group="tool")
 
@@ -134,8 +135,14 @@ def test_data_and_arguments_that_cannot_be_meant(fitted: SequenceRegressor) -> N
         small().fit(X, ["high"] * 10)
     with pytest.raises(DataError, match="case 3: nan is no finite number"):
         small().fit(X, np.where(np.arange(10) == 3, np.nan, y))
+    with pytest.raises(DataError, match="case 3: 1e\\+300 is too large a number"):
+        small().fit(X, np.where(np.arange(10) == 3, 1e300, y))
+    with pytest.raises(DataError, match="X, case 1, step 2, channel 0: 1e\\+60 is too far from"):
+        fitted.predict([[1.0, 2.0], [1.0, 2.0, 1e60]])
     with pytest.raises(UsageError, match="requires y to be passed"):
         small().fit(X)
+    with pytest.raises(UsageError, match="label names a column, and an array has none"):
+        small().fit(X, y, label="wear")
     with pytest.raises(UsageError, match="baseline 'svm' is none of fnn, mean"):
         small(baselines=["svm"]).fit(X, y)
     with pytest.raises(UsageError, match="kernel_size is 4: it must be odd"):

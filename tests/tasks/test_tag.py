@@ -11,7 +11,7 @@ from sklearn.base import clone
 from noria import SequenceTagger
 from noria.errors import DataError, ModelFileError, UsageError
 from noria.features.tagged import read_tagged
-from noria.features.tags import first_fault, read_spans, write_spans
+from noria.features.tags import first_fault, legal_steps, read_spans, write_spans
 from noria.runtime import read_model, write_model
 from noria.training.tagging import tag_with
 from tests.tasks.chunks import chunks, small, write_columns
@@ -132,6 +132,23 @@ def test_tags_come_back_in_the_scheme_they_came_in(scheme: str) -> None:
     assert {tag for own in found for tag in own} - {"O"}
 
 
+def test_a_stretch_may_be_of_a_length_that_was_never_seen() -> None:
+    X, y = [["a", "b"], ["b", "a"]] * 10, [["B-X", "I-X"]] * 20
+    tagger = small(members=1, baselines=(), character_size=0).fit(X, y)
+    labels = tagger.names_.labels
+    assert labels == ("B-X", "E-X", "I-X", "S-X")
+    module = tagger.network_.modules[0]
+    with torch.no_grad():
+        module.output.weight.zero_()
+        module.output.bias.copy_(torch.tensor([0.0, 0.0, 9.0, 0.0]))
+    legal = legal_steps(labels)
+    sentences = [["a"], ["a", "b", "a"], ["b"] * 5]
+    for chain in tagger.network_.tag(tagger.encoder_.encode(read_tagged(sentences, tagged=False))):
+        assert legal[[-1, *chain], [*chain, -1]].all()
+    assert tagger.predict(sentences) == [["B-X"], ["B-X", "I-X", "I-X"], ["B-X", *["I-X"] * 4]]
+    assert tagger.predict_frame(sentences)["probability"].is_between(0, 1).all()
+
+
 def test_saved_and_loaded_is_the_same_bit_for_bit(fitted: SequenceTagger, tmp_path: Path) -> None:
     fitted.save(tmp_path / "m.noria")
     loaded = SequenceTagger.load(tmp_path / "m.noria")
@@ -194,6 +211,9 @@ def test_without_test_sentences_each_is_judged_by_who_did_not_learn_it() -> None
     tagger = small(members=10, steps=1, baselines=["most_frequent_tag"]).fit(X, y)
     assert tagger.comparison_.sentences == 30
     assert "cross-validation" in tagger.comparison_.notes[0]
+    test = [*X[:2], ["new"]], [*y[:2], ["O"]]
+    noted = small(members=1, steps=1, baselines=()).fit(X, y, test=test).comparison_.notes
+    assert noted[0].startswith("2 of the 3 held-out cases stand word for word")
     assert small(members=2, steps=1, baselines=()).fit(X, y).comparison_.sentences == 6
 
 

@@ -135,6 +135,14 @@ def test_logistic_regression_is_scikit_learns(classes: int) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["logistic_regression", "nearest_neighbour", "minirocket"])
+def test_who_learned_one_class_says_that_class(name: str) -> None:
+    """As in a fold whose other part lacks a class."""
+    sequences = [np.float32([[number], [1]]) for number in range(4)]
+    plain = PlainBaselines.fit([name], sequences, np.array([1, 1, 1, 1]), 2, 3)
+    np.testing.assert_allclose(plain.probabilities(name, sequences), [[0, 1, 0]] * 4, atol=1e-12)
+
+
 def test_the_neighbour_is_the_nearest_at_one_length() -> None:
     sequences = [np.float32([[0], [1]]), np.float32([[1], [1], [0]])]
     plain = PlainBaselines.fit(["nearest_neighbour"], sequences, np.array([0, 1]), 3, 3)

@@ -91,6 +91,7 @@ def predict(
     level: Level = None,
     n_best: int | None = None,
     explain: Flag = False,
+    encoding: str | None = None,
     json: Json = False,
 ) -> None:
     """Say what comes next, of which class it is, which tags, what is not normal, the translation.
@@ -113,6 +114,9 @@ def predict(
         Translations of each sentence, the best first. Of a translator alone.
     explain
         Tell which words decided. Of a classifier of texts alone.
+    encoding
+        Of a file of text, where it is not that of the training's. Of a classifier of texts or a
+        tagger alone.
     json
         Print one JSON object a line.
     """
@@ -134,6 +138,7 @@ def predict(
         levels=levels,
         n_best=n_best,
         explain=explain or None,
+        encoding=encoding,
     )
     zoned = any(getattr(dtype, "time_zone", None) for dtype in frame.schema.values())
     stamp = _STAMP + "%:z" if zoned else _STAMP
@@ -160,6 +165,7 @@ def evaluate(
     label: str | None = None,
     adapt: Flag = False,
     reference: Path | None = None,
+    encoding: str | None = None,
     json: Json = False,
 ) -> None:
     """Compare a model with its rivals on data that tells what was right.
@@ -179,13 +185,18 @@ def evaluate(
         Also let the network go on learning as it reads. Of a language model alone.
     reference
         Right translations, line by line, where the data does not hold both. Of a translator alone.
+    encoding
+        Of a file of text, where it is not that of the training's. Of a classifier of texts or a
+        tagger alone.
     json
         Print one JSON object instead of a table.
     """
     task, estimator = load_model(model)
     given: Any = windows
     if windows is not None and task == "forecast":
-        (given,) = integers("windows", [windows]) or [0]
+        if len(counts := integers("windows", [windows])) != 1:
+            raise UsageError(f"--windows {windows}: expected one number of horizons")
+        (given,) = counts
     comparison = ask(
         task,
         estimator.evaluate,
@@ -194,6 +205,7 @@ def evaluate(
         label=label,
         adapt=adapt or None,
         reference=reference,
+        encoding=encoding,
     )
     show_comparison(comparison, json, model=str(model))
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,8 @@ def read_windows(windows: Sequence[Sequence[Any]] | Path | str, table: ChannelTa
 
     Args:
         windows: First and last time of each anomaly; or a JSON file of such pairs, or of an object
-            that gives them by the name of the table's file, as the Numenta Anomaly Benchmark does.
+            that gives them by the name of the table's file, with or without the folders that it
+            lies in, as the Numenta Anomaly Benchmark does.
         table: The events.
 
     Raises:
@@ -53,7 +55,7 @@ def read_windows(windows: Sequence[Sequence[Any]] | Path | str, table: ChannelTa
     for number, pair in enumerate(pairs):
         try:
             start, end = (_time(part, table.times.dtype) for part in pair)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise DataError(f"{name}: {pair!r} is not a first and a last time") from None
         first = int(np.searchsorted(table.times, start, side="left"))
         last = int(np.searchsorted(table.times, end, side="right")) - 1
@@ -75,10 +77,12 @@ def _load(path: Path, table: str) -> Any:
     except ValueError as error:
         raise DataError(f"{path}: is not JSON: {error}") from None
     if isinstance(content, dict):
-        keys = [key for key in content if Path(table).as_posix().endswith(key)]
+        whole = Path(table).absolute().parts
+        parts = {key: Path(key).parts for key in content}
+        keys = [key for key, own in parts.items() if own and whole[-len(own) :] == own]
         if not keys:
             raise DataError(f"{path}: names no file {Path(table).name}")
-        content = content[max(keys, key=len)]
+        content = content[max(keys, key=lambda key: len(parts[key]))]
     if not isinstance(content, list):
         raise DataError(f"{path}: expected a list of first and last times")
     return content
@@ -86,7 +90,9 @@ def _load(path: Path, table: str) -> Any:
 
 def _time(value: Any, dtype: np.dtype[Any]) -> Any:
     if dtype.kind == "M":
-        if isinstance(value, bool | int | float):
+        if not isinstance(value, str | date | np.datetime64):
             raise TypeError
-        return np.datetime64(value, "us")
-    return int(value)
+        if np.isnat(found := np.datetime64(value).astype("M8[us]")):
+            raise ValueError
+        return found
+    return np.int64(value)

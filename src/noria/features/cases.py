@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from noria.features.rows import SortedRows
 
-__all__ = ["CaseColumns", "read_cases"]
+__all__ = ["CaseColumns", "is_ts", "read_cases"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,15 @@ class CaseColumns:
                 roles[name] = field.name
 
 
+def is_ts(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a `.ts` file, by its name.
+
+    >>> is_ts("words_TRAIN.ts"), is_ts("words.csv")
+    (True, False)
+    """
+    return Path(path).name.lower().endswith(".ts")
+
+
 def read_cases(
     source: Any, columns: CaseColumns | None = None, *, labelled: bool = True
 ) -> LabelledSequences:
@@ -79,7 +88,7 @@ def read_cases(
             row and column, or the line of a .ts file.
         MissingExtraError: if polars is not installed and a table is to be read.
     """
-    if isinstance(source, str | os.PathLike) and Path(source).name.lower().endswith(".ts"):
+    if isinstance(source, str | os.PathLike) and is_ts(source):
         cases = read_ts(Path(source))
         if labelled and cases.labels is None:
             raise DataError(
@@ -106,7 +115,7 @@ def _read_table(source: Any, columns: CaseColumns, labelled: bool) -> LabelledSe
     rows = SortedRows.sort(data)
     values = np.stack([data.numbers(name)[rows.order] for name in columns.value], axis=1)
     return LabelledSequences(
-        tuple(np.split(values.astype(np.float32), rows.first[1:])),
+        tuple(np.split(values, rows.first[1:])),
         ids=rows.ids,
         channels=columns.value,
         labels=_labels(rows, columns.label, "label") if labelled else None,

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ChannelTable", "read_channels", "require_observed"]
 
+_FEW = 8
+"""Events that share their time with the one before, at the most, that say nothing yet."""
+
 
 @dataclass(frozen=True, eq=False)
 class ChannelTable:
@@ -86,7 +89,9 @@ def read_channels(
         label: Column that is 1 (or true) at anomalies and 0 elsewhere.
 
     Raises:
-        DataError: if the file cannot be read, a column is not there, or a value cannot be read.
+        DataError: if the file cannot be read, a column is not there, a value cannot be read, or
+            the rows are those of several streams: the column unique_id says so, or most times
+            occur more than once.
         UsageError: if no channel is named, or one column is named twice.
         MissingExtraError: if polars is not installed.
     """
@@ -102,10 +107,25 @@ def read_channels(
         raise UsageError("value names no column: a detector needs at least one channel")
     further = (*value[1:], *(() if label is None else (label,)))
     data = open_source(source, Columns(time=time, target=value[0], past=further))
+    if data.columns.id is not None and len(streams := data.ids()[1]) > 1:
+        raise DataError(
+            f"{data.name}, column {data.columns.id!r}: holds {len(streams)} streams, such as"
+            f" {streams[0]!r} and {streams[1]!r}; a detector watches one: give a file for each"
+        )
     parsed = data.times()
     order = np.argsort(parsed.values, kind="stable")
     values = np.stack([data.numbers(name) for name in value], axis=1)[order]
     times = parsed.values[order]
+    again = np.diff(times, prepend=times[0] - 1) == 0
+    # a burst of events has one time, too, but that is not the rule
+    if again.sum() > _FEW and len(np.unique(times[again])) > (~again).sum() / 2:
+        index = int(np.argmax(again))
+        one, other = sorted(data.row(int(order[row])) for row in (index - 1, index))
+        raise DataError(
+            f"{data.name}, rows {one} and {other}, column {time!r}: both are of one time, as most"
+            " are: is it several streams? Give a file for each; or number the events of one and"
+            " name that column with --time"
+        )
     labels = None
     if label is not None:
         marks = data.numbers(label)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noria.errors import DataError
+from noria.features.series import LARGEST
 
 __all__ = ["LabelledSequences", "SequenceScaler", "flattened", "from_arrays", "resampled"]
 
@@ -23,7 +24,7 @@ class LabelledSequences:
     """Sequences of unequal length over the same channels.
 
     Attributes:
-        sequences: Each (T_i, I), float32, NaN where missing; T_i is at least 1.
+        sequences: Each (T_i, I), float64, NaN where missing; T_i is at least 1.
         ids: What the source calls them, N.
         channels: Names of the I channels.
         labels: The class of each, shape (N,); None where the source has none.
@@ -32,7 +33,7 @@ class LabelledSequences:
         targets: Whether the source says that the labels are numbers to predict, not classes.
     """
 
-    sequences: tuple[NDArray[np.float32], ...]
+    sequences: tuple[NDArray[np.float64], ...]
     ids: tuple[str, ...]
     channels: tuple[str, ...]
     labels: NDArray[Any] | None
@@ -68,7 +69,7 @@ def from_arrays(X: Any, y: Any = None, groups: Any = None) -> LabelledSequences:
 
     Raises:
         DataError: if the arrays, labels or groups do not fit together, or hold what is no finite
-            number.
+            number, or one of a size above 1e100.
 
     >>> from_arrays(np.zeros((3, 5)), ["a", "b", "a"]).sequences[0].shape
     (5, 1)
@@ -117,7 +118,7 @@ def _one_each(name: str, values: Any, count: int) -> NDArray[Any] | None:
     return array
 
 
-def _sequence(part: Any, index: int) -> NDArray[np.float32]:
+def _sequence(part: Any, index: int) -> NDArray[np.float64]:
     if np.iscomplexobj(part):
         raise DataError(f"X[{index}] is complex. Complex data not supported: give its parts apart")
     try:
@@ -130,7 +131,20 @@ def _sequence(part: Any, index: int) -> NDArray[np.float32]:
         raise DataError(f"X[{index}] has shape {values.shape}: expected (T, I), at least one step")
     if np.isinf(values).any():
         raise DataError(f"X[{index}] holds an infinite number; write NaN for a missing one")
-    return values.astype(np.float32)
+    if (np.abs(values) > LARGEST).any():
+        step, channel = np.argwhere(np.abs(values) > LARGEST)[0].tolist()
+        raise DataError(
+            f"X[{index}], step {step}, channel {channel}: {values[step, channel]:g} is too large a"
+            f" number, above {LARGEST:g}; correct it, or write NaN for a missing one"
+        )
+    return values
+
+
+_ROUNDING = 1e-14
+"""Share of a channel's mean that its deviation must exceed, or it is taken for constant."""
+
+_FARTHEST = 1e15
+"""Deviations from the mean: squares of such numbers are finite in float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +153,7 @@ class SequenceScaler:
 
     Attributes:
         mean: Of each channel, shape (I,).
-        deviation: Of each channel, shape (I,); 1 for a constant one.
+        deviation: Of each channel, shape (I,); at least 1 for a constant one.
         gaps: Whether values were missing; each channel then brings a second one that says where.
     """
 
@@ -148,15 +162,19 @@ class SequenceScaler:
     gaps: bool
 
     @classmethod
-    def fit(cls, sequences: Sequence[NDArray[np.float32]]) -> SequenceScaler:
+    def fit(cls, sequences: Sequence[NDArray[np.floating[Any]]]) -> SequenceScaler:
         """Measure the channels over all steps of all sequences."""
         values = np.concatenate(sequences).astype(np.float64)
         observed = ~np.isnan(values)
         count = np.maximum(observed.sum(axis=0), 1)
-        mean = np.where(observed, values, 0.0).sum(axis=0) / count
+        # from one of the values on, so that the mean of a constant channel is exact
+        first = values[observed.argmax(axis=0), np.arange(values.shape[1])]
+        first = np.where(np.isnan(first), 0.0, first)
+        mean = first + np.where(observed, values - first, 0.0).sum(axis=0) / count
         spread = np.where(observed, values - mean, 0.0)
         deviation = np.sqrt((spread**2).sum(axis=0) / count)
-        deviation[~(deviation > 1e-8 * (1 + np.abs(mean)))] = 1.0
+        rounding = _ROUNDING * np.abs(mean)
+        deviation = np.where(deviation > rounding, deviation, np.maximum(rounding, 1.0))
         return cls(mean, deviation, not bool(observed.all()))
 
     @property
@@ -164,9 +182,21 @@ class SequenceScaler:
         """Channels that `scale` puts out."""
         return len(self.mean) * (2 if self.gaps else 1)
 
-    def scale(self, sequence: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Standardise one sequence (T, I); what is missing becomes the mean, zero."""
+    def scale(self, sequence: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        """Standardise one sequence (T, I); what is missing becomes the mean, zero.
+
+        Raises:
+            DataError: naming the first step and channel that is so far from the values measured
+                that no network can take it.
+        """
         scaled = (sequence - self.mean) / self.deviation
+        far = np.argwhere(np.abs(scaled) > _FARTHEST)
+        if len(far):
+            step, channel = far[0].tolist()
+            raise DataError(
+                f"step {step}, channel {channel}: {sequence[step, channel]:g} is too far from the"
+                f" values trained on, about {self.mean[channel]:g}; correct it"
+            )
         missing = np.isnan(scaled)
         scaled[missing] = 0.0
         if self.gaps:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noria.errors import DataError, UsageError
+from noria.features.text import has_half
 from noria.features.text_table import read_text_table
 
 __all__ = ["LabelledTexts", "TextColumns", "classes_of", "indicator", "read_texts"]
@@ -32,6 +33,10 @@ class TextColumns:
     label: str = "label"
     separator: str | None = None
     encoding: str = "utf-8"
+
+    def encoded(self, encoding: str | None) -> TextColumns:
+        """The same columns of a file of another encoding; None for the same one."""
+        return self if encoding is None else replace(self, encoding=encoding)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,16 +81,26 @@ def read_texts(
         UsageError: if the arguments contradict each other.
     """
     columns = columns or TextColumns()
+    if columns.separator == "":
+        raise UsageError(
+            "label_separator is empty: say what stands between labels, such as ';', or leave it out"
+        )
     if isinstance(source, str | os.PathLike) or hasattr(source, "columns"):
         if y is not None:
             raise UsageError("y is given, but a file or dataframe brings its own labels")
         return _from_table(source, columns, labelled)
+    if not isinstance(source, Iterable):
+        raise UsageError(
+            f"X is {type(source).__name__}: expected a list of texts, a path or a data frame"
+        )
     texts = list(source)
     for index, text in enumerate(texts):
         if not isinstance(text, str):
             raise DataError(f"X[{index}] is {type(text).__name__}: expected a text")
         if not text.strip():
             raise DataError(f"X[{index}] is an empty text; leave it out")
+        if has_half(text):
+            raise DataError(f"X[{index}] holds half a surrogate pair, which is no character")
     if not texts:
         raise DataError("X holds no texts")
     if labelled and y is None:
@@ -95,18 +110,30 @@ def read_texts(
 
 
 def _labels_of_list(y: Any, count: int) -> NDArray[Any] | list[tuple[str, ...]]:
+    if getattr(y, "ndim", 1) != 1:
+        raise DataError(
+            f"y has shape {y.shape}: expected a label, or a collection of labels, for each text"
+        )
     y = y.tolist() if hasattr(y, "tolist") else list(y)
     if len(y) != count:
         raise DataError(f"y has {len(y)} labels, X has {count} texts")
-    for index, label in enumerate(y):
-        if label is None:
-            raise DataError(f"y[{index}] is None: fill it in or leave the text out")
-    several = [isinstance(label, Collection) and not isinstance(label, str) for label in y]
+    several = [isinstance(part, Collection) and not isinstance(part, str | bytes) for part in y]
+    for index, (part, more) in enumerate(zip(y, several, strict=True)):
+        for label in part if more else [part]:
+            if not _is_label(label):
+                raise DataError(f"y[{index}] is {part!r}: expected a text or number as the label")
     if all(several):
         return [tuple(str(label) for label in labels) for labels in y]
     if any(several):
         raise DataError(f"y[{several.index(True)}] is a collection of labels, others are not")
     return np.asarray(y)
+
+
+def _is_label(value: Any) -> bool:
+    if isinstance(value, str):
+        return bool(value.strip()) and not has_half(value)
+    # not a number is not itself
+    return isinstance(value, int | float | np.number | np.bool_) and value == value
 
 
 def _from_table(source: Any, columns: TextColumns, labelled: bool) -> LabelledTexts:

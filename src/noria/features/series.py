@@ -19,13 +19,25 @@ from noria.errors import DataError, UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["CLOCK", "MISSING", "Columns", "Frequency", "Series", "SeriesTable", "season_lengths"]
+__all__ = [
+    "CLOCK",
+    "LARGEST",
+    "MISSING",
+    "Columns",
+    "Frequency",
+    "Series",
+    "SeriesTable",
+    "season_lengths",
+]
 
 CLOCK = ("year", "month", "day", "hour", "minute", "second")
 """Columns that make up a timestamp."""
 
 MISSING = ("", "na", "n/a", "#n/a", "nan", "null", "none")
 """Texts that mean a missing value, in any case of letters."""
+
+LARGEST = 1e100
+"""Size above which a number is refused: sums of squares must stay finite."""
 
 _MICROSECONDS = {
     "us": 1,

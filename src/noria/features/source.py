@@ -20,7 +20,7 @@ from polars.exceptions import PolarsError
 
 from noria.errors import DataError, UsageError
 from noria.features.frames import no_column
-from noria.features.series import CLOCK, MISSING
+from noria.features.series import CLOCK, LARGEST, MISSING
 from noria.features.timestamps import ParsedTimes, TimestampError, parse_timestamps
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ class Source:
         """A column as numbers, shape (N,), NaN where missing.
 
         Raises:
-            DataError: naming the first row that holds a text, a date or an infinite number.
+            DataError: naming the first row that holds a text, a date, or a number that is infinite
+                or of a size above 1e100.
         """
         raw = self.frame[column]
         if raw.dtype.is_numeric() or raw.dtype == pl.Boolean:
@@ -110,6 +111,14 @@ class Source:
                 _first(infinite), column, "the number is infinite; correct it or leave it empty"
             )
         values: NDArray[np.float64] = numbers.to_numpy().astype(np.float64)
+        large = np.abs(values) > LARGEST
+        if large.any():
+            index = int(np.argmax(large))
+            raise self.error(
+                index, column,
+                f"{values[index]:g} is too large a number, above {LARGEST:g}; correct it or leave"
+                " it empty",
+            )  # fmt: skip
         return values
 
     def ids(self) -> tuple[NDArray[np.int64], tuple[str, ...]]:

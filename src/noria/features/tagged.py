@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from noria.errors import DataError, UsageError
 from noria.features.tags import SCHEMES, Scheme, detect_scheme, first_fault, marks
-from noria.features.text import TaggedSentences, read_conll
+from noria.features.text import TaggedSentences, has_half, read_conll
 
 __all__ = ["TagColumns", "TaggedWords", "check_tags", "read_tagged", "scheme_of"]
 
@@ -34,6 +34,10 @@ class TagColumns:
     tag: int = -1
     features: tuple[int, ...] = ()
     encoding: str = "utf-8"
+
+    def encoded(self, encoding: str | None) -> TagColumns:
+        """The same columns of a file of another encoding; None for the same one."""
+        return self if encoding is None else replace(self, encoding=encoding)
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,12 @@ def read_tagged(
     words, features = _from_list(source, len(columns.features))
     if not tagged:
         return TaggedWords(words, features, None, "X", None)
-    tags = [[str(tag) for tag in sentence] for sentence in y]
+    given = [list(sentence) for sentence in y]
+    for index, sentence in enumerate(given):
+        for place, tag in enumerate(sentence):
+            if tag is None or tag != tag or has_half(str(tag)):  # not a number is not itself
+                raise DataError(f"y[{index}][{place}] is {tag!r}: expected a tag")
+    tags = [[str(tag) for tag in sentence] for sentence in given]
     if len(tags) != len(words):
         raise DataError(f"y has {len(tags)} sentences, X has {len(words)}")
     for index, (sentence, own) in enumerate(zip(words, tags, strict=True)):
@@ -120,6 +129,8 @@ def read_tagged(
 
 
 def _from_list(source: Any, count: int) -> tuple[Rows, list[Rows]]:
+    if not isinstance(source, Iterable):
+        raise UsageError(f"X is {type(source).__name__}: expected a list of sentences, or a path")
     words: Rows = []
     features: list[Rows] = [[] for _ in range(count)]
     for index, sentence in enumerate(source):
@@ -131,6 +142,11 @@ def _from_list(source: Any, count: int) -> tuple[Rows, list[Rows]]:
             if len(row) != 1 + count or not all(isinstance(part, str) and part for part in row):
                 expected = f"a word and {count} features" if count else "a word"
                 raise DataError(f"X[{index}][{place}] is {sentence[place]!r}: expected {expected}")
+            if any(map(has_half, row)):
+                raise DataError(
+                    f"X[{index}][{place}] is {sentence[place]!r}: half a surrogate pair is no"
+                    " character"
+                )
         words.append([row[0] for row in rows])
         for number, part in enumerate(features, 1):
             part.append([row[number] for row in rows])
@@ -149,6 +165,11 @@ def _from_file(file: TaggedSentences, columns: TagColumns, tagged: bool) -> Tagg
         return file.column(number - 1 if number > 0 else number)
 
     words = column(columns.word, "the words")
+    if file.counted and columns.word in (1, -file.width):
+        raise UsageError(
+            f"{file.name}: column 1 counts the words; name the column that holds them, word=2 in"
+            " CoNLL-U"
+        )
     features = [column(number, "a feature") for number in columns.features]
     tags = column(columns.tag, "the tags") if tagged else None
     used = [columns.word, *columns.features, *([columns.tag] if tagged else [])]

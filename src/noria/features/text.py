@@ -7,13 +7,26 @@ other characters that Unicode counts as ends of lines are part of the text.
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from noria.errors import DataError, UsageError
 
-__all__ = ["TaggedSentences", "read_conll", "read_lines", "read_parallel", "read_text"]
+__all__ = ["TaggedSentences", "has_half", "read_conll", "read_lines", "read_parallel", "read_text"]
+
+_NO_WORD = re.compile(r"\d+[-.]\d+")
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+def has_half(text: str) -> bool:
+    """Whether a text holds half of a surrogate pair, which no character is.
+
+    JSON and some encodings can write one; UTF-8 cannot.
+    """
+    return _HALF.search(text) is not None
 
 
 def read_text(path: Path | str, encoding: str = "utf-8") -> str:
@@ -48,6 +61,10 @@ def read_text(path: Path | str, encoding: str = "utf-8") -> str:
             f"{path}, line {line}: the byte 0x{content[error.start]:02x} is not {encoding};"
             " name the file's encoding, such as latin-1 or utf-16"
         ) from None
+    except UnicodeError as error:  # of encodings that are no text's, such as idna
+        raise DataError(f"{path}: is not {encoding}: {error}") from None
+    if has_half(text):
+        raise DataError(f"{path}: holds half a surrogate pair, which is no character")
     text = text.removeprefix("\ufeff")
     if not text.strip():
         raise DataError(f"{path}: the file is empty")
@@ -117,11 +134,13 @@ class TaggedSentences:
         sentences: Of each sentence the rows, of each row the columns, W texts.
         lines: Line in the file on which each sentence begins.
         name: What messages call the file.
+        counted: Whether the first column counts the words of each sentence.
     """
 
     sentences: tuple[tuple[tuple[str, ...], ...], ...]
     lines: tuple[int, ...]
     name: str
+    counted: bool = False
 
     @property
     def width(self) -> int:
@@ -137,10 +156,13 @@ def read_conll(path: Path | str, encoding: str = "utf-8") -> TaggedSentences:
     """Read words in columns: a line a word, an empty line after each sentence.
 
     Columns stand between tabs, or else between blanks. Lines of the word -DOCSTART- are left out,
-    and in a file with tabs comments, lines that begin with # and have none.
+    and in a file with tabs comments, lines that begin with # and have none. In CoNLL-U, a file with
+    tabs that ends in .conllu or whose first column counts the words of each sentence, all lines
+    that begin with # are comments, and those of several words in one (1-2) and of none (1.1) are
+    left out.
 
     Args:
-        path: The file.
+        path: The file; also .gz.
         encoding: Of the file, by Python's names.
 
     Raises:
@@ -150,18 +172,21 @@ def read_conll(path: Path | str, encoding: str = "utf-8") -> TaggedSentences:
     """
     lines = read_lines(path, encoding)
     tabs = any("\t" in line for line in lines)
+    counted = tabs and _is_counted(Path(path), lines)
     sentences: list[tuple[tuple[str, ...], ...]] = []
     begins: list[int] = []
     rows: list[tuple[str, ...]] = []
     width = 0
     for number, line in enumerate([*lines, ""], 1):
-        row = tuple(line.rstrip().split("\t") if tabs else line.split())
+        row = tuple(line.rstrip().split("\t") if tabs else filter(None, line.split(" ")))
         if not line.strip() or row[0] == "-DOCSTART-":
             if rows:
                 sentences.append(tuple(rows))
                 rows = []
             continue
-        if tabs and line.startswith("#") and len(row) == 1:
+        if tabs and line.startswith("#") and (counted or len(row) == 1):
+            continue
+        if counted and _NO_WORD.fullmatch(row[0]):
             continue
         if not rows:
             begins.append(number)
@@ -175,4 +200,19 @@ def read_conll(path: Path | str, encoding: str = "utf-8") -> TaggedSentences:
         rows.append(row)
     if not sentences:
         raise DataError(f"{path}: holds no words")
-    return TaggedSentences(tuple(sentences), tuple(begins), str(path))
+    return TaggedSentences(tuple(sentences), tuple(begins), str(path), counted)
+
+
+def _is_counted(path: Path, lines: Sequence[str]) -> bool:
+    """Whether the first column counts the words of each sentence, as in CoNLL-U."""
+    if path.name.lower().removesuffix(".gz").endswith(".conllu"):
+        return True
+    expected = 1
+    for line in lines:
+        if not line.strip():
+            expected = 1
+        elif not line.startswith("#") and not _NO_WORD.fullmatch(place := line.split("\t")[0]):
+            if place != str(expected):
+                return False
+            expected += 1
+    return True

@@ -6,7 +6,8 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ import narwhals as nw
 
 from noria.errors import DataError, MissingExtraError, UsageError
 from noria.features.frames import no_column
-from noria.features.text import read_text
+from noria.features.text import has_half, read_text
 
 __all__ = ["TextTable", "read_text_table"]
 
 _ENDINGS = ".csv, .tsv, .jsonl, .ndjson (all also .gz) or .parquet"
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ def read_text_table(source: Any, columns: Sequence[str], encoding: str = "utf-8"
     Args:
         source: Path of a .csv, .tsv, .jsonl or .ndjson (all also .gz) or .parquet file, or a data
             frame that narwhals accepts. A .csv file with semicolons and no comma in its first line
-            is taken at its word.
+            is taken at its word. Quotes in .csv are those of RFC 4180; in .tsv they are characters
+            like others, but for those around a whole field.
         columns: Their names.
         encoding: Of a file of text, by Python's names.
 
@@ -80,7 +83,12 @@ def _collect(name: str, columns: Sequence[str], rows: Iterator[tuple[int, list[s
     if not kept:
         raise DataError(f"{name}: holds no rows")
     values = {column: [row[i] for _, row in kept] for i, column in enumerate(columns)}
-    return TextTable(name, values, [number for number, _ in kept])
+    table = TextTable(name, values, [number for number, _ in kept])
+    for column, texts in values.items():
+        for index, text in enumerate(texts):
+            if has_half(text):
+                raise table.error(index, column, "holds half a surrogate pair, no character")
+    return table
 
 
 def _separator(text: str) -> str:
@@ -91,28 +99,63 @@ def _separator(text: str) -> str:
 def _csv_rows(
     path: Path, text: str, columns: Sequence[str], separator: str
 ) -> Iterator[tuple[int, list[str]]]:
+    records = _tab_records(path, text) if separator == "\t" else _records(path, text, separator)
+    _, header = next(records)
+    for column in columns:
+        if column not in header:
+            raise no_column(str(path), column, header)
+        if header.count(column) > 1:
+            raise DataError(f"{path}: {header.count(column)} columns are named {column!r}")
+    indices = [header.index(column) for column in columns]
+    for line, record in records:
+        if len(record) != len(header):
+            raise DataError(
+                f"{path}, row {line}: the number of fields is {len(record)},"
+                f" not {len(header)} as in the header"
+            )
+        yield line, [record[index] for index in indices]
+
+
+def _records(path: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """The line on which each record begins, and its fields, by RFC 4180."""
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
-    records = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    line = 1
     try:
-        header = next(records)
-        for column in columns:
-            if column not in header:
-                raise no_column(str(path), column, header)
-            if header.count(column) > 1:
-                raise DataError(f"{path}: {header.count(column)} columns are named {column!r}")
-        indices = [header.index(column) for column in columns]
-        line = records.line_num + 1
-        for record in records:
-            if record and len(record) != len(header):
-                raise DataError(
-                    f"{path}, row {line}: the number of fields is {len(record)},"
-                    f" not {len(header)} as in the header"
-                )
+        for record in reader:
             if record:
-                yield line, [record[index] for index in indices]
-            line = records.line_num + 1
+                yield line, record
+            line = reader.line_num + 1
     except csv.Error as error:
-        raise DataError(f"{path}, row {records.line_num}: cannot be read: {error}") from None
+        reason = f"cannot be read: {error}, on line {reader.line_num}"
+        if "unexpected end" in str(error):
+            reason = "a quote opens a field and is never closed; write two for one in a text"
+        raise DataError(f"{path}, row {line}: {reason}") from None
+
+
+def _tab_records(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    """The same of fields between tabs, where a quote is a character like others.
+
+    Quotes around a field are taken off if those within are doubled. A field goes over several
+    lines only where lines do not fit the header and quotes explain all of them.
+    """
+    lines = ((n, line.rstrip("\r\n")) for n, line in enumerate(io.StringIO(text, newline=""), 1))
+    plain = [(n, [_unquoted(field) for field in line.split("\t")]) for n, line in lines if line]
+    if _even(plain):
+        return iter(plain)
+    try:
+        quoted = list(_records(path, text, "\t"))
+    except DataError:
+        return iter(plain)
+    return iter(quoted if _even(quoted) else plain)
+
+
+def _even(records: Sequence[tuple[int, list[str]]]) -> bool:
+    return len({len(record) for _, record in records}) == 1
+
+
+def _unquoted(field: str) -> str:
+    return field[1:-1].replace('""', '"') if _QUOTED.fullmatch(field) else field
 
 
 def _json_rows(path: Path, text: str, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
@@ -128,9 +171,7 @@ def _json_rows(path: Path, text: str, columns: Sequence[str]) -> Iterator[tuple[
         for column in columns:
             if column not in row:
                 raise no_column(f"{path}, row {number}", column, list(row))
-            if isinstance(row[column], dict | list):
-                raise DataError(f"{path}, row {number}, column {column!r}: is no text or number")
-        yield number, [_text(row[column]) for column in columns]
+        yield number, [_text(f"{path}, row {number}", column, row[column]) for column in columns]
 
 
 def _read_parquet(path: Path) -> Any:
@@ -164,17 +205,19 @@ def _frame(name: str, source: Any, columns: Sequence[str]) -> TextTable:
             raise no_column(name, column, frame.columns)
     parts = [
         [
-            "" if null else _text(value)
-            for value, null in zip(part.to_list(), part.is_null(), strict=True)
+            "" if null else _text(f"{name}, row {row}", column, value)
+            for row, (value, null) in enumerate(zip(part.to_list(), part.is_null(), strict=True))
         ]
-        for part in (frame[column] for column in columns)
+        for column, part in ((column, frame[column]) for column in columns)
     ]
     return _collect(
         name, columns, ((i, list(row)) for i, row in enumerate(zip(*parts, strict=True)))
     )
 
 
-def _text(value: Any) -> str:
-    if value is None:
+def _text(place: str, column: str, value: Any) -> str:
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        raise DataError(f"{place}, column {column!r}: is no text or number")
+    if value is None or value != value:  # not a number: none is there
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

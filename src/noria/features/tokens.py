@@ -161,14 +161,15 @@ class Tokenizer:
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Where in the text each of its ids comes from: begin and end in code points, T pairs.
 
-        Of "character" and "byte" they are those of the text in its normal form.
+        Of "character" they are those of the text in its normal form.
         """
         if self._library is not None:
             offsets: list[tuple[int, int]] = self._library.encode(text).offsets
             return offsets
         if self.kind == "character":
             return [(i, i + 1) for i in range(len(_normal(text, self.lower_case)))]
-        return [(i, i + 1) for i, character in enumerate(text) for _ in character.encode()]
+        lowered = (c.lower() if self.lower_case else c for c in text)  # not of the same bytes
+        return [(i, i + 1) for i, character in enumerate(lowered) for _ in character.encode()]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids. Special ones are left out; bytes that are no UTF-8 become U+FFFD."""

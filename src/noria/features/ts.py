@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from noria.errors import DataError
 from noria.features.labelled import LabelledSequences
+from noria.features.series import LARGEST
 
 __all__ = ["read_ts"]
 
@@ -70,7 +71,7 @@ def read_ts(path: Path) -> LabelledSequences:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     header = _read_header(path, lines)
-    sequences: list[NDArray[np.float32]] = []
+    sequences: list[NDArray[np.float64]] = []
     labels: list[str | float] = []
     for number, line in lines:
         text = line.strip()
@@ -153,7 +154,7 @@ def _whole(where: str, word: str, values: list[str]) -> int:
     return int(values[0])
 
 
-def _read_case(where: str, text: str, header: _Header) -> tuple[NDArray[np.float32], str | float]:
+def _read_case(where: str, text: str, header: _Header) -> tuple[NDArray[np.float64], str | float]:
     """The values (T, I) of a line, and its label."""
     parts = text.split(":")
     label: str | float = ""
@@ -184,7 +185,7 @@ def _read_case(where: str, text: str, header: _Header) -> tuple[NDArray[np.float
         )
     if header.equal_length and header.series_length not in (None, lengths[0]):
         raise DataError(f"{where}: has {lengths[0]} steps, the header says {header.series_length}")
-    return np.array(channels, dtype=np.float32).T, label
+    return np.array(channels, dtype=np.float64).T, label
 
 
 def _read_channel(where: str, fields: list[str]) -> list[float]:
@@ -202,5 +203,10 @@ def _read_channel(where: str, fields: list[str]) -> list[float]:
             ) from None
         if np.isinf(value):
             raise DataError(f"{where}, value {place}: the number is infinite")
+        if abs(value) > LARGEST:
+            raise DataError(
+                f"{where}, value {place}: {word} is too large a number, above {LARGEST:g};"
+                " correct it, or write ? for a missing one"
+            )
         values.append(value)
     return values

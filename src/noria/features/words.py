@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import unicodedata
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,9 +35,8 @@ def gram_buckets(word: str, buckets: int) -> list[int]:
         if size < len(marked)
         for begin in range(len(marked) - size + 1)
     )
-    return [1 + zlib.crc32(gram.encode("utf-8", "replace")) % buckets for gram in grams][
-        :MOST_GRAMS
-    ]
+    first = itertools.islice(grams, MOST_GRAMS)
+    return [1 + zlib.crc32(gram.encode("utf-8", "replace")) % buckets for gram in first]
 
 
 @dataclass
@@ -92,6 +93,8 @@ class TextEncoder:
 
     def words(self, text: str) -> list[str]:
         """The words as they stand in the text, `max_length` at the most."""
+        if self.tokenizer.kind == "character":  # whose places are those of the normal form
+            text = unicodedata.normalize("NFC", text)
         return [text[begin:end] for begin, end in self.tokenizer.spans(text)[: self.max_length]]
 
     def _grams(self, word: str) -> NDArray[np.int32]:

@@ -86,8 +86,8 @@ def _add_words(page: Page, exhibits: Sequence[dict[str, Any]]) -> None:
         "Which words decided",
         paragraph(
             "Texts held out. What each word adds to the log-odds of the class that was found"
-            " likeliest, by integrated gradients; the stronger the colour, the more. Point at a"
-            " word for its figure."
+            " likeliest, mean of the members, by integrated gradients; the stronger the colour,"
+            " the more. Point at a word for its figure."
         ),
         keys(
             [

@@ -33,6 +33,9 @@ _LEVEL_RATE = 1 / 64
 _LEAST_CHANGE = 0.01
 """The usual change of a channel, in units of its deviation, at the least."""
 
+_ROUNDING = 1e-14
+"""Share of a channel's level that its deviation must exceed, or it is taken for constant."""
+
 _FARTHEST = 300.0
 """Scaled value beyond which none is told apart, so that numbers stay finite."""
 
@@ -94,7 +97,8 @@ class Channels:
         deviation = np.nanstd(values, axis=0)
         # a constant channel may wander by a hundredth of its value, or by 1 around zero
         least = np.where(level == 0, 1.0, 0.01 * np.abs(level))
-        scale = np.where(deviation > 1e-9 * (1 + np.abs(level)), deviation, least)
+        moves = np.nanmax(values, axis=0) > np.nanmin(values, axis=0)
+        scale = np.where(moves & (deviation > _ROUNDING * np.abs(level)), deviation, least)
         apart = np.diff(times.astype(np.int64))
         step = max(1, int(np.median(apart[apart > 0]))) if (apart > 0).any() else 1
         passed = int(times[-1].astype(np.int64) - times[0].astype(np.int64))

@@ -36,6 +36,7 @@ from noria.tasks.estimator import (
 )
 from noria.tasks.whole_series import (
     about_cases,
+    case_columns,
     check_network,
     deal_folds,
     network_plan,
@@ -209,7 +210,9 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             UsageError: if the arguments cannot be meant.
         """
         self._check_arguments()
-        self.columns_ = CaseColumns(id, time, tuple(value), label, group)
+        self.columns_ = case_columns(
+            X, test, id=id, time=time, value=tuple(value), label=label, group=group
+        )
         cases = read_sequences(X, y, self.columns_, groups, labelled=True)
         assert cases.labels is not None
         if cases.targets:
@@ -446,7 +449,9 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _read_test(self, test: Any) -> tuple[list[NDArray[np.float32]], NDArray[np.int64]]:
         """Cases to compare on: scaled, and the numbers of their classes."""
         X, y = test if isinstance(test, tuple) else (test, None)
-        cases = read_sequences(X, y, self.columns_, labelled=True)
+        # who the cases come from matters to a training alone
+        columns = dataclasses.replace(self.columns_, group=None)
+        cases = read_sequences(X, y, columns, labelled=True)
         names = self._class_names()
         labels = [str(label) for label in np.asarray(cases.labels).tolist()]
         for case, label in zip(cases.ids, labels, strict=True):

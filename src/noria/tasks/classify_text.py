@@ -51,7 +51,7 @@ from noria.training.class_rivals import ClassModels
 from noria.training.class_scores import ClassComparison, decided
 from noria.training.classifying import ClassifyRecipe, TrainedClassifier, train_classifier
 from noria.training.explaining import chosen_exhibits, deciding_words, explained
-from noria.training.members import member_checkpoints, nearest_size
+from noria.training.members import member_checkpoints, nearest_size, repeated
 from noria.training.sequences import class_weights, split_folds
 from noria.training.text_baselines import BagOfWords
 
@@ -308,6 +308,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             encoded = self.encoder_.encode(texts.texts)
             self.comparison_ = models.compare(encoded, actual, self._class_names())
             self.exhibits_ = self._exhibits(texts.texts, actual)
+        others = None if held_apart is None else _plainly(held_apart[0])
+        notes = repeated(_plainly(data), folds, self.members, others)
+        self.comparison_ = self.comparison_.noted(notes)
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -334,23 +337,26 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_fitted(self)
         return self.network_.probabilities(self.encoder_.encode(self._read(X).texts))
 
-    def predict_frame(self, data: Any, *, explain: bool = False) -> Any:
+    def predict_frame(
+        self, data: Any, *, explain: bool = False, encoding: str | None = None
+    ) -> Any:
         """Class and probabilities of each text, as a dataframe of the kind given.
 
         Args:
             data: As in `fit`; labels in it are not looked at.
             explain: Add what decided.
+            encoding: Of a file of text; None takes that of the training's.
 
         Returns:
             Columns: `row`, as the user counts, `prediction`, `p_` with the name of each class, and
-            `because`, the five words that spoke loudest for or against what was found, with what
-            each added to its log-odds.
+            `because`, the five words that spoke loudest for or against the likeliest class, with
+            what each added to its log-odds, see `explain`.
 
         Raises:
             DataError: if the data is not what it should be.
         """
         check_fitted(self)
-        texts = self._read(data)
+        texts = self._read(data, encoding)
         sequences = self.encoder_.encode(texts.texts)
         probabilities = self.network_.probabilities(sequences)
         names = self._class_names()
@@ -375,8 +381,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Returns:
             For each text its words with what each adds to the log-odds of the likeliest class;
-            below 0 it speaks against it. They add up to the text's log-odds less those of as many
-            words that say nothing.
+            below 0 it speaks against it. They add up to the mean of the members' log-odds of the
+            text, less that of as many words that say nothing; not to the log-odds of the mean
+            probability that `predict_proba` tells.
 
         Raises:
             DataError: if the data is not what it should be.
@@ -391,18 +398,19 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             parts.append(list(zip(self.encoder_.words(text), weights, strict=True)))
         return parts
 
-    def evaluate(self, X: Any, y: Any = None) -> ClassComparison:
+    def evaluate(self, X: Any, y: Any = None, *, encoding: str | None = None) -> ClassComparison:
         """Compare with the rivals on labelled texts; nothing is trained.
 
         Args:
             X: As in `fit`.
             y: Labels; None where X has them.
+            encoding: Of a file of text; None takes that of the training's.
 
         Raises:
             DataError: if the data is not what it should be, or has a label that was not trained.
         """
         check_fitted(self)
-        texts, labels = self._read_test(X if y is None else (X, y))
+        texts, labels = self._read_test(X if y is None else (X, y), encoding)
         return self._models().compare(
             self.encoder_.encode(texts.texts), labels, self._class_names()
         )
@@ -477,23 +485,25 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _class_names(self) -> list[str]:
         return [str(name) for name in self.classes_.tolist()]
 
-    def _called(self, probabilities: NDArray[np.float64]) -> str:
+    def _called(self, probabilities: NDArray[np.float64], separator: str | None = None) -> str:
         """What a text is found to be: a class, or several."""
         names = self._class_names()
         if not self.multi_label_:
             return names[int(probabilities.argmax())]
-        separator = self.columns_.separator or ","
+        separator = separator or self.columns_.separator or ","
         return separator.join(n for n, p in zip(names, probabilities, strict=True) if p > 0.5)
 
     def _models(self) -> ClassModels:
         return ClassModels(self.network_, self.fnn_, self.plain_, remembers(self.feedback))
 
-    def _read(self, X: Any) -> LabelledTexts:
-        return read_texts(X, None, self.columns_, labelled=False)
+    def _read(self, X: Any, encoding: str | None = None) -> LabelledTexts:
+        return read_texts(X, None, self.columns_.encoded(encoding), labelled=False)
 
-    def _read_test(self, test: Any) -> tuple[LabelledTexts, NDArray[Any]]:
+    def _read_test(
+        self, test: Any, encoding: str | None = None
+    ) -> tuple[LabelledTexts, NDArray[Any]]:
         X, y = test if isinstance(test, tuple) else (test, None)
-        texts = read_texts(X, y, self.columns_)
+        texts = read_texts(X, y, self.columns_.encoded(encoding))
         if isinstance(texts.labels, np.ndarray) == self.multi_label_:
             raise UsageError("the test's texts have several labels each, or the training's have")
         return texts, indicator(texts, self.classes_.tolist())
@@ -511,7 +521,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             exhibits.append(
                 {
                     "words": self.encoder_.words(texts[index]),
-                    "found": self._called(shares),
+                    "found": self._called(shares, ", "),  # as the report writes what is true
                     "likeliest": names[label],
                     "probability": float(shares[label]),
                     "actual": [name for name, own in zip(names, has.tolist(), strict=True) if own],
@@ -519,3 +529,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 }
             )
         return exhibits
+
+
+def _plainly(data: LabelledTexts) -> list[str]:
+    """The texts with single blanks between words."""
+    return [" ".join(text.split()) for text in data.texts]

@@ -22,11 +22,13 @@ from noria.errors import DataError
 from noria.features.cases import CaseColumns
 from noria.features.frames import frame_like
 from noria.features.labelled import LabelledSequences, SequenceScaler
+from noria.features.series import LARGEST
 from noria.feedback import Feedback, remembers
 from noria.modules.classify import ClassifyPlan
 from noria.tasks.estimator import check_baselines, check_fitted, reading, settings, write_parts
 from noria.tasks.whole_series import (
     about_cases,
+    case_columns,
     check_network,
     deal_folds,
     network_plan,
@@ -195,7 +197,9 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_network(self)
         check_baselines(self.baselines, REGRESS_BASELINES)
-        self.columns_ = CaseColumns(id, time, tuple(value), label, group)
+        self.columns_ = case_columns(
+            X, test, id=id, time=time, value=tuple(value), label=label, group=group
+        )
         cases = read_sequences(X, y, self.columns_, groups, labelled=True)
         actual = _numbers(cases)
         self.scaler_ = SequenceScaler.fit(cases.sequences)
@@ -364,7 +368,9 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def _read_test(self, test: Any) -> tuple[list[NDArray[np.float32]], Floats]:
         """Cases to compare on: scaled, and their numbers."""
         X, y = test if isinstance(test, tuple) else (test, None)
-        cases = read_sequences(X, y, self.columns_, labelled=True)
+        # who the cases come from matters to a training alone
+        columns = dataclasses.replace(self.columns_, group=None)
+        cases = read_sequences(X, y, columns, labelled=True)
         return self._scaled(cases), _numbers(cases)
 
 
@@ -383,4 +389,8 @@ def _numbers(cases: LabelledSequences) -> Floats:
             numbers[row] = np.nan
         if not np.isfinite(numbers[row]):
             raise DataError(f"{cases.name}, case {case}: {label!r} is no finite number to regress")
+        if abs(numbers[row]) > LARGEST:
+            raise DataError(
+                f"{cases.name}, case {case}: {label!r} is too large a number, above {LARGEST:g}"
+            )
     return numbers

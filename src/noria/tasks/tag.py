@@ -39,7 +39,7 @@ from noria.tasks.estimator import (
     settings,
     write_parts,
 )
-from noria.training.members import MemberRecipe, member_checkpoints, nearest_size
+from noria.training.members import MemberRecipe, member_checkpoints, nearest_size, repeated
 from noria.training.sequences import split_folds
 from noria.training.tag_baselines import PlainTaggers
 from noria.training.tag_rivals import TAG_BASELINES, TagModels, TagNames
@@ -270,6 +270,9 @@ class SequenceTagger(BaseEstimator):  # type: ignore[misc]
             encoded = self.encoder_.encode(held_apart)
             self.comparison_ = models.compare(encoded, held_apart.tags)
             self.exhibits_ = self._exhibits(held_apart, range(len(held_apart)))
+        others = None if held_apart is None else _whole(held_apart)
+        notes = repeated(_whole(data), folds, self.members, others)
+        self.comparison_ = self.comparison_.noted(notes)
         return self
 
     @property
@@ -294,11 +297,12 @@ class SequenceTagger(BaseEstimator):  # type: ignore[misc]
         check_fitted(self)
         return self.names_.of_labels(self.network_.tag(self.encoder_.encode(self._read(X))))
 
-    def predict_frame(self, data: Any) -> Any:
+    def predict_frame(self, data: Any, *, encoding: str | None = None) -> Any:
         """The tag of every word, as a dataframe.
 
         Args:
             data: As in `fit`; tags in it are not looked at.
+            encoding: Of a file; None takes that of the training's.
 
         Returns:
             Columns: `sentence`, counted from 1, `word`, `prediction`, and its `probability`, that
@@ -308,7 +312,7 @@ class SequenceTagger(BaseEstimator):  # type: ignore[misc]
             DataError: if the data is not what it should be.
         """
         check_fitted(self)
-        read = self._read(data)
+        read = self._read(data, encoding)
         tags, sure = self._tag(read)
         columns = {
             "sentence": [number for number, words in enumerate(read.words, 1) for _ in words],
@@ -318,18 +322,19 @@ class SequenceTagger(BaseEstimator):  # type: ignore[misc]
         }
         return frame_like(data, columns)
 
-    def evaluate(self, X: Any, y: Any = None) -> TagComparison:
+    def evaluate(self, X: Any, y: Any = None, *, encoding: str | None = None) -> TagComparison:
         """Compare with the rivals on tagged sentences; nothing is trained.
 
         Args:
             X: As in `fit`.
             y: Tags; None where X has them.
+            encoding: Of a file; None takes that of the training's.
 
         Raises:
             DataError: if the data is not what it should be.
         """
         check_fitted(self)
-        data = self._read_test(X if y is None else (X, y))
+        data = self._read_test(X if y is None else (X, y), encoding)
         assert data.tags is not None
         return self._models().compare(self.encoder_.encode(data), data.tags)
 
@@ -428,12 +433,12 @@ class SequenceTagger(BaseEstimator):  # type: ignore[misc]
         numbers, sure = self.network_.tag_and_tell(self.encoder_.encode(data))
         return self.names_.of_labels(numbers), sure
 
-    def _read(self, X: Any) -> TaggedWords:
-        return read_tagged(X, None, self.columns_, tagged=False)
+    def _read(self, X: Any, encoding: str | None = None) -> TaggedWords:
+        return read_tagged(X, None, self.columns_.encoded(encoding), tagged=False)
 
-    def _read_test(self, test: Any) -> TaggedWords:
+    def _read_test(self, test: Any, encoding: str | None = None) -> TaggedWords:
         X, y = test if isinstance(test, tuple) else (test, None)
-        data = read_tagged(X, y, self.columns_)
+        data = read_tagged(X, y, self.columns_.encoded(encoding))
         check_tags(data, self.scheme_)
         return data
 
@@ -448,3 +453,8 @@ class SequenceTagger(BaseEstimator):  # type: ignore[misc]
             if len(words) <= _LONGEST_SHOWN:
                 shown[tags == own].append(exhibit)
         return [*shown[False][: _EXHIBITS // 2], *shown[True][: _EXHIBITS // 2]]
+
+
+def _whole(data: TaggedWords) -> list[tuple[str, ...]]:
+    """The sentences, for telling which are alike."""
+    return [tuple(words) for words in data.words]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import column_or_1d
 
 from noria.errors import DataError, UsageError
-from noria.features.cases import CaseColumns, read_cases
+from noria.features.cases import CaseColumns, is_ts, read_cases
 from noria.features.labelled import LabelledSequences, SequenceScaler, from_arrays
 from noria.modules.classify import ClassifyPlan
 from noria.modules.convolution import front_kernel, front_strides
@@ -27,6 +28,7 @@ from noria.training.sequences import split_folds, split_groups
 
 __all__ = [
     "about_cases",
+    "case_columns",
     "check_network",
     "deal_folds",
     "network_plan",
@@ -63,6 +65,32 @@ def check_network(estimator: Any) -> None:
     check_shares(estimator, "augmentation")
 
 
+def case_columns(X: Any, test: Any, **columns: Any) -> CaseColumns:
+    """Which column of a table is what, where there is a table.
+
+    Args:
+        X: What is trained on; see the estimators' `fit`.
+        test: What is compared on, or None.
+        **columns: As `CaseColumns` takes them.
+
+    Raises:
+        UsageError: if a column is named though nothing given has columns, or is named twice.
+    """
+    named = CaseColumns(**columns)
+    if not any(_is_table(part[0] if isinstance(part, tuple) else part) for part in (X, test)):
+        for field in dataclasses.fields(CaseColumns):
+            if getattr(named, field.name) != field.default:
+                where = f"the file {X}" if isinstance(X, str | os.PathLike) else "an array"
+                raise UsageError(f"{field.name} names a column, and {where} has none: leave it out")
+    return named
+
+
+def _is_table(source: Any) -> bool:
+    if isinstance(source, str | os.PathLike):
+        return not is_ts(source)
+    return hasattr(source, "columns")
+
+
 def read_sequences(
     X: Any, y: Any, columns: CaseColumns, groups: Any = None, *, labelled: bool
 ) -> LabelledSequences:
@@ -93,13 +121,20 @@ def scale_sequences(
     """Cases as the networks take them.
 
     Raises:
-        DataError: if they have another number of channels than those of training.
+        DataError: if they have another number of channels than those of training, or values far
+            beyond theirs.
     """
     if len(cases.channels) != channels:
         raise DataError(
             f"{cases.name}: has {len(cases.channels)} channels, the model was trained on {channels}"
         )
-    return [scaler.scale(sequence) for sequence in cases.sequences]
+    scaled = []
+    for case, sequence in zip(cases.ids, cases.sequences, strict=True):
+        try:
+            scaled.append(scaler.scale(sequence))
+        except DataError as error:
+            raise DataError(f"{cases.name}, case {case}, {error}") from None
+    return scaled
 
 
 def deal_folds(

@@ -98,6 +98,10 @@ class ClassComparison:
         values = {score.model: score.accuracy for score in self.scores}
         return verdict("accuracy", values, lower_is_better=False, remembers=self.remembers)
 
+    def noted(self, notes: Sequence[str]) -> ClassComparison:
+        """The same with further notes."""
+        return dataclasses.replace(self, notes=(*self.notes, *notes))
+
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values; a figure that is no number becomes null."""
         document = dataclasses.asdict(self)

@@ -37,7 +37,8 @@ def deciding_words(
 ) -> NDArray[np.float64]:
     """What each word adds to the log-odds of a class, shape (T,); below 0 it speaks against it.
 
-    They add up to the log-odds of the text less those of as many words that say nothing.
+    They add up to the mean of the members' log-odds of the text, less that of as many words that
+    say nothing. The log-odds of the members' mean probability are other ones.
 
     Args:
         modules: The members, in evaluation mode; the mean over them is told.

@@ -45,6 +45,9 @@ def fit_logistic(
                 model = fit(labels[:, number])
                 coefficients[number], intercepts[number] = model.coef_[0], model.intercept_[0]
         return {"coefficients": coefficients, "intercepts": intercepts}
+    if (labels == labels[0]).all():  # as in a part of the data that lacks the other classes
+        intercepts[labels[0]] = 0.0
+        return {"coefficients": coefficients, "intercepts": intercepts}
     model = fit(labels)
     if len(model.classes_) == 2:  # one row, for the second class: half of it to each
         coefficients[model.classes_] = np.concatenate([-model.coef_, model.coef_]) / 2

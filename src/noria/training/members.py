@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -29,6 +29,7 @@ __all__ = [
     "held_out",
     "member_checkpoints",
     "nearest_size",
+    "repeated",
     "train_members",
 ]
 
@@ -212,6 +213,36 @@ def held_out(
         if own:
             said |= zip(own, ask(fold, own), strict=True)
     return [said[case] for case in sorted(said)]
+
+
+def repeated(
+    cases: Sequence[Hashable],
+    folds: NDArray[np.int64],
+    members: int,
+    test: Sequence[Hashable] | None = None,
+) -> list[str]:
+    """A note of the held-out cases that stand among those learned from too; none if there are none.
+
+    Args:
+        cases: Of training.
+        folds: Fold of each, shape (N,).
+        members: Folds that are held out, from 0 on.
+        test: Cases held apart; None for cross-validation.
+    """
+    if test is not None:
+        folds, members = np.repeat([-1, 0], [len(cases), len(test)]), 1
+        cases = [*cases, *test]
+    found_in: dict[Hashable, set[int]] = {}
+    for case, fold in zip(cases, folds.tolist(), strict=True):
+        found_in.setdefault(case, set()).add(fold)
+    held = [case for case, fold in zip(cases, folds.tolist(), strict=True) if 0 <= fold < members]
+    # who is asked of a fold learned from all the others
+    count = sum(len(found_in[case]) > 1 for case in held)
+    note = (
+        f"{count} of the {len(held)} held-out cases stand word for word among those learned from:"
+        " they tell of memory, not of what is new"
+    )
+    return [note] if count else []
 
 
 def train_members(

@@ -29,7 +29,9 @@ class TagNames:
     Attributes:
         scheme: Of the user's tags; see `noria.features.tags`.
         tags: The user's, sorted.
-        labels: Those that networks learn.
+        labels: Those that networks learn, sorted: all four of a type, also those that no sentence
+            has. Without them a stretch of another length than those seen could not be told, and a
+            sentence of one word might have no chain that makes sense.
     """
 
     scheme: str
@@ -41,6 +43,9 @@ class TagNames:
         """Of the tags of some sentences."""
         names = cls(scheme, tuple(sorted({tag for tags in sentences for tag in tags})), ())
         labels = {label for tags in sentences for label in names.to_labels(tags)}
+        if names.stretches:
+            kinds = {label[1:] for label in labels - {"O"}}
+            labels |= {role + kind for role in "BIES" for kind in kinds}
         return cls(scheme, names.tags, tuple(sorted(labels)))
 
     @property

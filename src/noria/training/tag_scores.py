@@ -156,6 +156,10 @@ class TagComparison:
         metric = "F1" if name == "f1" else name
         return verdict(metric, values, lower_is_better=False, remembers=self.remembers)
 
+    def noted(self, notes: Sequence[str]) -> TagComparison:
+        """The same with further notes."""
+        return dataclasses.replace(self, notes=(*self.notes, *notes))
+
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         document = dataclasses.asdict(self)

@@ -84,6 +84,16 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     "a temperature below zero": (
         ["generate", "m.noria", "--temperature", "-1"], 2, "temperature is -1.0: it must be 0",
     ),
+    "texts without end": (
+        ["generate", "m.noria", "--length", "none", "--samples", "2"], 2, "have no end",
+    ),
+    "JSON without end": (
+        ["generate", "m.noria", "--length", "none", "--json"], 2, "give --length",
+    ),
+    "a search for words": (
+        ["evaluate", "m.noria", "more.txt", "--beam-size", "2"], 2,
+        "--beam-size is of no use to a model for language",
+    ),
     "no length": (["generate", "m.noria", "--length", "0"], 2, "they must be at least 1"),
     "a translator's flag": (
         ["evaluate", "m.noria", "more.txt", "--reference", "text.txt"], 2,

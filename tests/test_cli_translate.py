@@ -80,6 +80,12 @@ BAD: dict[str, tuple[list[str], int, str]] = {
         ["predict", "m.noria", "test.de", "--horizon", "3"], 2,
         "--horizon is of no use to a model for translate",
     ),
+    "no beam": (
+        ["predict", "m.noria", "test.de", "--beam-size", "0"], 2, "n_best is 1 and beam_size 0",
+    ),
+    "a length that is none": (
+        ["predict", "m.noria", "test.de", "--length-penalty", "-1"], 2, "length_penalty is -1.0",
+    ),
     "a missing source": (["predict", "m.noria", "no.de"], 3, "no.de: there is no such file"),
     "no references": (["evaluate", "m.noria", "test.de"], 3, "test.de, line 1: has no tab"),
     "generate": (["generate", "m.noria"], 3, "m.noria is a model for translate"),
@@ -118,6 +124,21 @@ def test_fit_and_evaluate_say_how_it_compares(
         found = json.loads(evaluated)
         assert found["metrics"] == expected.scores[0].metrics()
         assert found["baselines"]["lexicon"] == expected.scores[1].metrics()
+
+
+def test_another_search_and_encoding(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = Translator.load("m.noria").set_params(beam_size=1, length_penalty=0.5)
+    flags = ["--beam-size", "1", "--length-penalty", "0.5", "--encoding", "utf-16", "--json"]
+    for name in ("test.de", "test.tsv"):
+        Path(f"{name}16").write_text(Path(name).read_text(encoding="utf-8"), encoding="utf-16")
+    code, out, err = result(capsys, ["predict", "m.noria", "test.de16", *flags])
+    assert (code, err) == (0, "")
+    found = [json.loads(line)["score"] for line in out.splitlines()]
+    assert found == model.predict_frame("test.de")["score"].to_list()
+    assert found != Translator.load("m.noria").predict_frame("test.de")["score"].to_list()
+    code, out, err = result(capsys, ["evaluate", "m.noria", "test.tsv16", *flags])
+    assert (code, err) == (0, "")
+    assert json.loads(out)["metrics"] == model.evaluate("test.tsv").scores[0].metrics()
 
 
 def test_predict_in_every_form(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

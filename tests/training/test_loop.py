@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,46 @@ def test_early_stopping_keeps_the_best_weights(
     assert history.step == [2 * (n + 1) for n in range(validated)]
     assert history.validation == validations[:validated]
     assert history.stopped_early == early
+
+
+class Rising(Scripted):
+    """Training losses as told too."""
+
+    def __init__(self, model: nn.Linear, losses: list[float]) -> None:
+        super().__init__(model, losses)
+        self.losses = iter(losses)
+
+    def loss(self, batch: None, state: NetworkState | None) -> tuple[Tensor, None]:
+        return 0 * self.model.weight.sum() + next(self.losses), None
+
+
+@pytest.mark.parametrize(
+    ("losses", "told"),
+    [
+        ([3.0, 2.0, 1.0, 2.0, 2.0, 2.5, 3.0], 5),
+        ([3.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0], None),
+        ([-1.0, -5.0, -1.0, -1.0], 4),
+        ([0.693, 0.690, 0.692, 0.692, 0.693], None),
+        ([3.0, 2.0, 1.0, 1.2, 1.3, 1.4], None),
+    ],
+)
+def test_a_training_that_diverges_is_told_of_once(losses: list[float], told: int | None) -> None:
+    model = nn.Linear(1, 1, bias=False)
+    config = TrainingConfig(steps=len(losses), validate_every=1, patience=9)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        train(model, Rising(model, losses), config)
+    texts = [str(one.message) for one in found if issubclass(one.category, RuntimeWarning)]
+    assert len(texts) == (told is not None)
+    if told is not None:
+        assert f"diverges: at step {told} its loss is" in texts[0]
+        assert "lower learning_rate" in texts[0]
+
+
+def test_overfitting_is_not_divergence() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    objective = Scripted(model, [3.0, 1.0, 2.0, 3.0, 4.0])
+    train(model, objective, TrainingConfig(steps=5, validate_every=1, patience=9))
 
 
 def test_a_resumed_training_has_no_more_patience_than_one_run(tmp_path: Path) -> None:

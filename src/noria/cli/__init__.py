@@ -5,11 +5,14 @@ Nothing slow is imported here at the top: `noria --help` answers at once, withou
 
 from __future__ import annotations
 
+import functools
 import io
 import json as jsonlib
 import os
 import sys
 import tomllib
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -26,7 +29,7 @@ from noria.cli.fit_regress import regress
 from noria.cli.fit_tag import tag
 from noria.cli.fit_translate import translate
 from noria.cli.generate import generate
-from noria.cli.models import ask, load_model
+from noria.cli.models import ask, load_model, set_search
 from noria.cli.serve import serve
 from noria.cli.stream import stream
 from noria.cli.tables import show_comparison
@@ -35,6 +38,8 @@ from noria.errors import NoriaError, ResourceError, UsageError
 __all__ = ["app", "main"]
 
 _OUT_OF_MEMORY = ResourceError("out of memory: take a smaller batch, network or file")
+
+_HERE = Path(__file__).parents[1]
 
 _STAMP = "%Y-%m-%dT%H:%M:%S%.f"
 """Timestamps in CSV, with a fraction of a second only where there is one."""
@@ -92,6 +97,8 @@ def predict(
     n_best: int | None = None,
     explain: Flag = False,
     encoding: str | None = None,
+    beam_size: int | None = None,
+    length_penalty: float | None = None,
     json: Json = False,
 ) -> None:
     """Say what comes next, of which class it is, which tags, what is not normal, the translation.
@@ -115,8 +122,12 @@ def predict(
     explain
         Tell which words decided. Of a classifier of texts alone.
     encoding
-        Of a file of text, where it is not that of the training's. Of a classifier of texts or a
-        tagger alone.
+        Of a file of text, where it is not that of the training's.
+    beam_size
+        Translations kept open; as trained if left out. Of a translator alone.
+    length_penalty
+        Power of the length that scores are divided by; as trained if left out. Of a translator
+        alone.
     json
         Print one JSON object a line.
     """
@@ -126,6 +137,7 @@ def predict(
             raise UsageError(f"--output {output}: the name must end in .csv or .parquet")
     levels = None if level is None else integers("level", level)
     task, estimator = load_model(model)
+    set_search(task, estimator, beam_size=beam_size, length_penalty=length_penalty)
     # where scikit-learn wants an array of predict, predict_frame gives the table
     names = [name for name in ("predict_frame", "predict") if hasattr(estimator, name)]
     if not names:
@@ -166,6 +178,8 @@ def evaluate(
     adapt: Flag = False,
     reference: Path | None = None,
     encoding: str | None = None,
+    beam_size: int | None = None,
+    length_penalty: float | None = None,
     json: Json = False,
 ) -> None:
     """Compare a model with its rivals on data that tells what was right.
@@ -186,12 +200,17 @@ def evaluate(
     reference
         Right translations, line by line, where the data does not hold both. Of a translator alone.
     encoding
-        Of a file of text, where it is not that of the training's. Of a classifier of texts or a
-        tagger alone.
+        Of a file of text, where it is not that of the training's.
+    beam_size
+        Translations kept open; as trained if left out. Of a translator alone.
+    length_penalty
+        Power of the length that scores are divided by; as trained if left out. Of a translator
+        alone.
     json
         Print one JSON object instead of a table.
     """
     task, estimator = load_model(model)
+    set_search(task, estimator, beam_size=beam_size, length_penalty=length_penalty)
     given: Any = windows
     if windows is not None and task == "forecast":
         if len(counts := integers("windows", [windows])) != 1:
@@ -293,7 +312,9 @@ def main(arguments: list[str] | None = None) -> None:
     # on cores shared with others, threads that spin while they wait cost torch most of its speed
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app.meta(tokens, exit_on_error=False, print_error=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)
+            app.meta(tokens, exit_on_error=False, print_error=False)
         sys.stdout.flush()
     except CycloptsError as error:
         _leave(UsageError(f"{_one_line(error)} (see noria --help)"))
@@ -324,6 +345,16 @@ def main(arguments: list[str] | None = None) -> None:
             file=sys.stderr,
         )
         sys.exit(1)
+
+
+def _show_warning(
+    otherwise: Callable[..., None], message: Warning | str, category: type[Warning], *rest: Any
+) -> None:
+    """One line on standard error for what Noria warns of; others' warnings as they are."""
+    if issubclass(category, RuntimeWarning) and Path(rest[0]).is_relative_to(_HERE):
+        print(f"noria: warning: {message}", file=sys.stderr)
+    else:
+        otherwise(message, category, *rest)
 
 
 def _one_line(error: BaseException) -> str:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from noria.cli.arguments import Flag, Json
-from noria.errors import ModelFileError
+from noria.errors import ModelFileError, UsageError
 
 __all__ = ["generate"]
 
@@ -67,8 +67,13 @@ def generate(
         raise ModelFileError(f"{model} is a model for {file.task}; generate needs one for language")
     try:
         generator = TextGenerator.from_document(file.document, file.weights, int8=int8)
+        endless = length is None and file.document["whole"]
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{model} is damaged: {error}") from error
+    if endless and (samples > 1 or json):
+        raise UsageError(
+            "the model's texts have no end, where several or JSON are printed: give --length"
+        )
     pieces = generator.stream(prompt, sampling, length=length, condition=condition, samples=samples)
     if samples == 1 and not json:
         sys.stdout.write(prompt)

@@ -10,7 +10,7 @@ from typing import Any
 
 from noria.errors import ModelFileError, UsageError
 
-__all__ = ["ask", "load_model", "task_class"]
+__all__ = ["ask", "load_model", "set_search", "task_class"]
 
 _TASKS = {
     "forecast": ("noria.tasks.forecast", "Forecaster"),
@@ -44,6 +44,24 @@ def load_model(model: Path) -> tuple[str, Any]:
     if name not in _TASKS:
         raise ModelFileError(f"{model} is for the task {name!r}, which this Noria does not know")
     return name, task_class(name).load(model)
+
+
+def set_search(task: str, estimator: Any, **flags: Any) -> None:
+    """Set how a translator searches, by the flags that were given.
+
+    Args:
+        task: The model's task, for the message.
+        estimator: The model.
+        **flags: None where a flag was left out.
+
+    Raises:
+        UsageError: naming a flag that the task has no use for.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    for name in given:
+        if not hasattr(estimator, name):
+            raise UsageError(f"--{name.replace('_', '-')} is of no use to a model for {task}")
+    estimator.set_params(**given)
 
 
 def ask(task: str, method: Callable[..., Any], data: Path, **flags: Any) -> Any:

@@ -27,8 +27,9 @@ _MEASURES = {
     "nats a token": "what it costs to be told the next token: minus the logarithm of the"
     " probability it was given, in the mean. Lower is better.",
     "perplexity": "so many tokens, all alike, would be as hard to choose from. Lower is better.",
-    "bits a character": "the same cost for a character of the text, which no choice of tokens"
-    " changes. Lower is better.",
+    "bits a character": "the same cost for a character of the text, to compare models whatever"
+    " their tokens, as long as these give back the text to the letter: words do not say the spaces,"
+    " nor lower case the capitals. Lower is better.",
     "parameters": "the number of weights or counts learned.",
     "seconds": "the time to train and to read the text.",
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -227,6 +228,14 @@ def train(
                 validation = objective.validate()
                 _expect_finite("validation loss", validation, run.step)
                 run.judge(validation, config)
+                if _diverges(run.history) and not _diverges(run.history, before=1):
+                    warnings.warn(
+                        f"the training diverges: at step {run.step} its loss is"
+                        f" {run.history.training[-1]:.3g} and was"
+                        f" {min(run.history.training):.3g}; lower learning_rate or clip_norm",
+                        RuntimeWarning,
+                        stacklevel=2,
+                    )
                 if sample is not None:
                     run.history.samples.append(sample())
         run.history.seconds = time.monotonic() - started
@@ -247,6 +256,26 @@ def _expect_finite(name: str, loss: float, step: int) -> None:
             f"the {name} is {loss} at step {step}:"
             " lower learning_rate or look for extreme values in the data"
         )
+
+
+def _diverges(history: History, before: int = 0) -> bool:
+    """Whether the losses have left what was reached, by a fourth of the way and a tenth of it.
+
+    Training and validation both, at two validations running: neither chance nor overfitting.
+
+    Args:
+        history: Of the training.
+        before: Without so many of the latest validations.
+    """
+    end = len(history.step) - before
+    for losses in (history.training[:end], history.validation[:end]):
+        if len(losses) < 3:
+            return False
+        best = min(losses)
+        bound = best + max((losses[0] - best) / 4, abs(best) / 10)
+        if min(losses[-2:]) <= bound:
+            return False
+    return True
 
 
 def _detach(state: NetworkState | None) -> NetworkState | None:

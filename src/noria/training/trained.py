@@ -74,6 +74,7 @@ class TrainingRun:
         resume: Go on from the checkpoints, if there are any.
         log_dir: Folder for TensorBoard's event files.
         progress: Draw a bar on standard error where that is a terminal.
+        tokenizer: Content of the file with the tokenizer, which is written with the first training.
     """
 
     trained_on: str = ""
@@ -81,6 +82,7 @@ class TrainingRun:
     resume: bool = False
     log_dir: Path | None = None
     progress: bool = False
+    tokenizer: bytes | None = None
 
     def tokenizing(
         self, texts: Iterable[str], kind: str, **settings: Any
@@ -107,12 +109,11 @@ class TrainingRun:
             document = _read_tokenizer(path, identity)
         else:
             document = Tokenizer.train(texts, kind, **settings).to_dict()
-            if path is not None:
-                content = {"fingerprint": identity, "tokenizer": document}
-                replace_file(path, json.dumps(content).encode())
-        # read back in any case, as the library does not read all the digits of what it wrote
+        content = json.dumps({"fingerprint": identity, "tokenizer": document}).encode()
         both = _hash([self.trained_on, document])
-        return Tokenizer.from_dict(document), dataclasses.replace(self, trained_on=both)
+        run = dataclasses.replace(self, trained_on=both, tokenizer=content)
+        # read back in any case, as the library does not read all the digits of what it wrote
+        return Tokenizer.from_dict(document), run
 
     def train(
         self,
@@ -133,6 +134,8 @@ class TrainingRun:
             recipe: What else decides the outcome, as a dataclass; part of the identity.
             sample: What the module has to show after a validation.
         """
+        if self.checkpoint is not None and self.tokenizer is not None:
+            replace_file(checkpoint_of(self.checkpoint, "tokenizer"), self.tokenizer)
         plan: Any = module.plan
         settings = [dataclasses.asdict(config), dataclasses.asdict(recipe)]
         identity = _hash([title, self.trained_on, plan.to_dict(), settings])

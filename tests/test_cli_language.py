@@ -4,8 +4,11 @@ import inspect
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,6 +117,22 @@ def test_bad_input_is_told_in_one_line(
     assert err.startswith("noria: ")
     assert err.count("\n") == 1
     assert {file: file.stat().st_mtime_ns for file in here.iterdir()} == before
+
+
+def test_an_output_that_lacks_a_letter_is_told_in_one_line(here: Path) -> None:
+    command: list[Any] = [sys.executable, *("-m", "noria", "generate", "m.noria", "--length", "3")]
+    ended = subprocess.run(
+        [*command, "--prompt", "ü"],
+        capture_output=True,
+        check=False,
+        env=os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "1"},
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.decode().count("\n") == 1
+    assert "standard output is in ascii, which lacks '\\xfc'" in ended.stderr.decode()
+    ended = subprocess.run([*command, "--prompt", b"\xff"], capture_output=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.decode().startswith("noria: --prompt '\\udcff' is no text")
 
 
 def test_fit_and_evaluate_say_how_it_compares(

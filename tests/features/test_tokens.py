@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noria.errors import UsageError
+from noria.errors import DataError, UsageError
 from noria.features.tokens import TOKENS, Tokenizer
 
 TEXTS = [
@@ -100,6 +100,33 @@ def test_capitals() -> None:
         assert trained.encode("ÜBER").tolist() == trained.encode("über").tolist()
         exact = Tokenizer.train(["Über ALLES über alles"], kind)
         assert exact.encode("Über").tolist() != exact.encode("über").tolist()
+
+
+def test_a_letter_and_its_mark_are_one_however_they_are_written() -> None:
+    for kind in ("word", "space", "bpe", "unigram", "character"):
+        tokenizer = Tokenizer.train(["café naïve"] * 9, kind, vocabulary_size=300)
+        apart = "cafe\u0301 nai\u0308ve"
+        spans, text = tokenizer.spans(apart), tokenizer.normal(apart)
+        assert text == "café naïve"
+        assert (
+            "".join(text[begin:end] for begin, end in sorted(set(spans))).replace(" ", "")
+            == "cafénaïve"
+        )
+
+
+@pytest.mark.parametrize("kind", ["byte", "character"])
+def test_lower_case_of_another_length(kind: str) -> None:
+    tokenizer = Tokenizer.train(["i̇stanbul"], kind, lower_case=True)
+    spans = tokenizer.spans("aİb")
+    assert len(spans) == len(tokenizer.encode("aİb"))
+    assert set(spans) == {(0, 1), (1, 2), (2, 3)}
+
+
+@pytest.mark.parametrize("kind", ["byte", "character", "word", "bpe"])
+def test_half_a_surrogate_pair_is_no_text(kind: str) -> None:
+    tokenizer = Tokenizer.train(["a b"], kind, vocabulary_size=300)
+    with pytest.raises(DataError, match="holds half of a surrogate pair"):
+        tokenizer.encode("a \ud800")
 
 
 def test_spans_lead_back_to_the_text(tokenizer: Tokenizer) -> None:

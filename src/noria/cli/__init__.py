@@ -329,6 +329,15 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         _drop_output()  # whoever read it has had enough
         sys.exit(0)
+    except UnicodeEncodeError as error:
+        _drop_output()
+        lacking = error.object[error.start]
+        _leave(
+            UsageError(
+                f"standard output is in {error.encoding}, which lacks {lacking!a}:"
+                " PYTHONIOENCODING=utf-8 changes that, --output where there is one writes a file"
+            )
+        )
     except OSError as error:
         if error.filename is None:
             _drop_output()

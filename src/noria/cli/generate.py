@@ -8,6 +8,7 @@ from pathlib import Path
 
 from noria.cli.arguments import Flag, Json
 from noria.errors import ModelFileError, UsageError
+from noria.features.text import has_half
 
 __all__ = ["generate"]
 
@@ -61,6 +62,8 @@ def generate(
     from noria.runtime.language import Sampling
     from noria.runtime.text_generator import TextGenerator
 
+    if has_half(prompt):
+        raise UsageError(f"--prompt {prompt!a} is no text in the terminal's encoding")
     sampling = Sampling(temperature, top_k, top_p, repetition_penalty, seed)
     file = read_model(model)
     if file.task != "language":

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from noria.errors import MissingExtraError, UsageError
+from noria.errors import DataError, MissingExtraError, UsageError
+from noria.features.text import has_half
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Library
@@ -137,7 +138,14 @@ class Tokenizer:
         return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        """The ids of each text, N arrays (T_i,)."""
+        """The ids of each text, N arrays (T_i,).
+
+        Raises:
+            DataError: if a text holds half of a surrogate pair.
+        """
+        for text in texts:
+            if has_half(text):
+                raise DataError(f"{text!r} holds half of a surrogate pair, which no character is")
         if self._library is not None:
             encodings = self._library.encode_batch_fast(list(texts))
             return [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
@@ -159,17 +167,20 @@ class Tokenizer:
         return np.where(known, candidates + len(_SPECIAL), self.UNKNOWN)
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Where in the text each of its ids comes from: begin and end in code points, T pairs.
-
-        Of "character" they are those of the text in its normal form.
-        """
+        """Where in `normal(text)` each of its ids comes from: begin and end, T pairs."""
+        text = self.normal(text)
         if self._library is not None:
             offsets: list[tuple[int, int]] = self._library.encode(text).offsets
             return offsets
-        if self.kind == "character":
-            return [(i, i + 1) for i in range(len(_normal(text, self.lower_case)))]
-        lowered = (c.lower() if self.lower_case else c for c in text)  # not of the same bytes
-        return [(i, i + 1) for i, character in enumerate(lowered) for _ in character.encode()]
+        spans = []
+        for i, character in enumerate(text):
+            read = character.lower() if self.lower_case else character  # not always one, as of İ
+            spans += [(i, i + 1)] * len(read.encode() if self.kind == "byte" else read)
+        return spans
+
+    def normal(self, text: str) -> str:
+        """The text whose places `spans` tells: marks in one with their letters, but for bytes."""
+        return text if self.kind == "byte" else unicodedata.normalize("NFC", text)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids. Special ones are left out; bytes that are no UTF-8 become U+FFFD."""

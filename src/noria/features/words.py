@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import unicodedata
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -93,9 +92,8 @@ class TextEncoder:
 
     def words(self, text: str) -> list[str]:
         """The words as they stand in the text, `max_length` at the most."""
-        if self.tokenizer.kind == "character":  # whose places are those of the normal form
-            text = unicodedata.normalize("NFC", text)
-        return [text[begin:end] for begin, end in self.tokenizer.spans(text)[: self.max_length]]
+        spans, text = self.tokenizer.spans(text), self.tokenizer.normal(text)
+        return [text[begin:end] for begin, end in spans[: self.max_length]]
 
     def _grams(self, word: str) -> NDArray[np.int32]:
         if word not in self._known:

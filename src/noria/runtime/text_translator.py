@@ -46,8 +46,8 @@ class Translation:
 class TextTranslator:
     """Translates texts by beam search.
 
-    A word that is not in the vocabulary stands for the source's word that it looked at most. With
-    pieces of words, which end in bytes, there is none.
+    A word or character that is not in the vocabulary becomes the source's that it looked at most.
+    With pieces of words, which end in bytes, there is none.
 
     Args:
         tokenizer: Of the model.
@@ -132,7 +132,7 @@ class TextTranslator:
         return results
 
     def _source(self, text: str, count: int) -> tuple[str, ...]:
-        spans = self._tokenizer.spans(text)
+        spans, text = self._tokenizer.spans(text), self._tokenizer.normal(text)
         return tuple(text[begin:end] for begin, end in spans[:count])
 
     def _translation(self, source: tuple[str, ...], hypothesis: Hypothesis) -> Translation:
@@ -143,8 +143,8 @@ class TextTranslator:
             source[int(weights.argmax())] if copied else tokenizer.decode([token])
             for token, weights, copied in zip(hypothesis.tokens, alignment, unknown, strict=True)
         )
-        if tokenizer.kind in ("word", "space"):
-            text = " ".join(target)
+        if tokenizer.kind in ("word", "space", "character"):
+            text = ("" if tokenizer.kind == "character" else " ").join(target)
         else:
             text = tokenizer.decode(hypothesis.tokens)
         return Translation(text, hypothesis.score, source, target, alignment)

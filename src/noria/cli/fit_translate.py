@@ -33,7 +33,9 @@ def translate(
     hidden_size: int = 384,
     num_layers: int = 1,
     feedback: str = "direct+lateral",
-    attention: str = "multiplicative",
+    attention: Annotated[
+        str, Parameter(help="multiplicative or additive.")  # numpydoc takes its name for a heading
+    ] = "multiplicative",
     input_feeding: Annotated[bool, Parameter(negative="--no-input-feeding")] = True,
     tied: Annotated[bool, Parameter(negative="--untied")] = True,
     dropout: float = 0.3,
@@ -91,9 +93,6 @@ def translate(
         Layers of the encoder and of the decoder.
     feedback
         none, direct, lateral, or a sum of them with +.
-
-    Attention:
-        multiplicative or additive.
     input_feeding
         Let what was attended to enter the decoder at the next step.
     tied

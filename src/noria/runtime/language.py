@@ -221,7 +221,7 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < float("inf"):
-            raise UsageError(f"temperature is {self.temperature}: it must be 0 or more")
+            raise UsageError(f"temperature is {self.temperature}: it must be 0 or more, and finite")
         if self.top_k is not None and self.top_k < 1:
             raise UsageError(f"top_k is {self.top_k}: it must be at least 1")
         if not 0 < self.top_p <= 1:

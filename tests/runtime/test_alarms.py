@@ -36,15 +36,18 @@ def learned(alarms: Alarms, errors: Floats) -> AlarmState:
     return alarms.learn(errors, np.zeros_like(errors))
 
 
-@pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize("channels", [1, 2])
-def test_normal_events_alarm_at_no_more_than_the_rate(law: str, channels: int) -> None:
-    """Whatever the errors' law: no more than the rate asked for, and not never."""
-    random = np.random.default_rng(0)
+def test_normal_events_alarm_at_no_more_than_the_rate_and_not_much_less(channels: int) -> None:
+    """Whatever the errors' law: the rate asked for is a bound, of which much is taken up."""
     alarms = Alarms(rate=5e-3, quiet=16)
-    state = learned(alarms, LAWS[law](random, (1500, channels)))
-    rows, _ = run(alarms, state, LAWS[law](random, (3000, channels)))
-    assert 1 <= len(rows) <= 1.5 * 3000 * alarms.rate
+    shares = []
+    for law in LAWS.values():
+        random = np.random.default_rng(0)
+        state = learned(alarms, law(random, (1500, channels)))
+        rows, _ = run(alarms, state, law(random, (3000, channels)))
+        shares.append(len(rows) / (3000 * alarms.rate))
+    assert max(shares) <= 1.0
+    assert np.mean(shares) >= 0.6 / (1 + channels)
 
 
 def test_a_score_is_the_share_of_blocks_as_high() -> None:

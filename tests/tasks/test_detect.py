@@ -64,13 +64,12 @@ def test_known_anomalies_alarm_and_name_their_channel() -> None:
     assert (network.recall, network.nab > 80) == (1, True)
 
 
-def test_normal_events_alarm_at_the_rate_asked_for() -> None:
-    rate = 2e-3
-    detector = small(steps=150, hidden_size=16, false_alarm_rate=rate, baselines=())
+def test_normal_events_alarm_below_the_rate_asked_for_and_not_never() -> None:
+    rate = 5e-3
+    detector = small(steps=150, hidden_size=16, false_alarm_rate=rate, quiet=16, baselines=())
     fit(detector, readings(values(2000)))
-    assert detector.predict(readings(values(10_000, seed=2))).mean() == pytest.approx(
-        rate, abs=rate
-    )
+    share = detector.predict(readings(values(6000, seed=3))).mean()
+    assert 0.1 * rate <= share <= rate
 
 
 def test_nothing_ahead_is_seen(fitted: AnomalyDetector) -> None:

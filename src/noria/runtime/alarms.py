@@ -104,7 +104,7 @@ class Alarms:
     """How errors become scores.
 
     Attributes:
-        rate: Share of normal steps that may alarm.
+        rate: Share of normal steps that may alarm; a bound, see `threshold`.
         quiet: Steps after an alarm within which only a much rarer step of that channel may alarm.
         block: Steps of a block.
         memory: M, blocks remembered.
@@ -124,7 +124,14 @@ class Alarms:
 
     @property
     def threshold(self) -> float:
-        """The score that a share `rate` of normal steps reaches at the most."""
+        """The score from which a fresh step alarms: 1 − rate · block.
+
+        A bound, as the score is one: a share rate · block of normal blocks at the most reaches it,
+        each with one alarm, so that a share `rate` of normal steps at the most alarms. It is a
+        cautious one: what is watched is taken for independent, and tails for heavier than those of
+        most errors and all bounded values, so that steady streams alarm at a twentieth to two
+        thirds of the rate.
+        """
         return 1.0 - self.rate * self.block
 
     @property

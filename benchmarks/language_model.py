@@ -41,11 +41,11 @@ QUICK = {
     "patience": 20,
 }
 LONG = {
-    "cell": "gru",
-    "hidden_size": 384,
-    "dropout": 0.2,
-    "batch_size": 16,
-    "learning_rate": 4e-3,
+    "cell": "lstm",
+    "hidden_size": 512,
+    "dropout": 0.4,
+    "batch_size": 32,
+    "learning_rate": 2e-3,
     "validation_size": 0.02,
     "patience": 20,
 }
@@ -190,7 +190,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("text", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--steps", type=int, default=4500, help="of the long run")
+    parser.add_argument("--steps", type=int, default=9000, help="of the long run")
     parser.add_argument("--minutes", type=float, help="train for so long instead")
     parser.add_argument("--peer", action="store_true", help="train the small GPT too")
     parser.add_argument("--fnn", action="store_true", help="train the feed-forward rival too")

@@ -129,8 +129,8 @@ class Alarms:
         A bound, as the score is one: a share rate · block of normal blocks at the most reaches it,
         each with one alarm, so that a share `rate` of normal steps at the most alarms. It is a
         cautious one: what is watched is taken for independent, and tails for heavier than those of
-        most errors and all bounded values, so that steady streams alarm at a twentieth to two
-        thirds of the rate.
+        most errors and all bounded values, so that steady streams alarm at four fifths of the
+        rate at the most, and short ones often never.
         """
         return 1.0 - self.rate * self.block
 

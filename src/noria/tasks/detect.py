@@ -73,7 +73,7 @@ class AnomalyDetector(BaseEstimator):  # type: ignore[misc]
         num_layers: Layers.
         feedback: Which neurons feed which; see `noria.wiring.Wiring.build`.
         false_alarm_rate: Share of normal events that may raise an alarm; a cautious bound:
-            steady streams raise a twentieth to two thirds of that.
+            steady streams raise four fifths of that at the most, short ones often none.
         quiet: Events after an alarm within which only a much rarer one of that channel alarms
             again; None takes half of the events learned from, at most 256.
         context_length: Steps of a training stretch.

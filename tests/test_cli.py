@@ -71,6 +71,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write("numbers.csv", "ds,y\n1,1\n2,2\n3,3\n")
     write("key.toml", "[fit.forecast]\nhiden_size = 3\n")
     write("type.toml", "[fit.forecast]\nbatch_size = 'many'\n")
+    write("half.toml", "[fit.forecast]\nbatch_size = 2.5\n")
     write("table.toml", "[fit.forcast]\nbatch_size = 3\n")
     write("top.toml", "batch_size = 3\n")
     write("not.toml", "batch size: 3\n")
@@ -136,6 +137,12 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     "horizon too long": (fit("good.csv", "--horizon", "99"), 3, "needs at least 309: give more"),
     "negative steps": (fit("good.csv", "--steps", "-5"), 2, "steps is -5: it must be at least 1"),
     "steps in words": (fit("good.csv", "--steps", "many"), 2, 'unable to convert "many" into int'),
+    "half a step": (fit("good.csv", "--horizon", "2.5"), 2, "for --horizon: unable to conv"),
+    "a whole step": (fit("good.csv", "--patience", "2.0"), 2, 'unable to convert "2.0" into int'),
+    "half a step to predict": (
+        ["predict", "m.noria", "good.csv", "--horizon=2.5"], 2, 'unable to convert "2.5" into int',
+    ),
+    "half a seed": (["fit", "detect", "good.csv", "-o", "x", "--seed", ".5"], 2, "--seed: unable"),
     "season 1": (fit("good.csv", "--season", "1"), 2, "season 1: a season has at least 2 steps"),
     "season in words": (fit("good.csv", "--season", "week"), 2, "--season week: expected whole"),
     "dropout 1.5": (fit("good.csv", "--dropout", "1.5"), 2, "dropout is 1.5: a probability from"),
@@ -157,6 +164,7 @@ BAD: dict[str, tuple[list[str], int, str]] = {
     "no config": (fit("good.csv", "--config", "no.toml"), 2, "--config: there is no file no.toml"),
     "key in config": (fit("good.csv", "--config", "key.toml"), 2, "key.toml. Did you mean --hidd"),
     "type in config": (fit("good.csv", "--config", "type.toml"), 2, 'unable to convert "many" int'),
+    "half in config": (fit("good.csv", "--config", "half.toml"), 2, 'unable to convert "2.5" int'),
     "table in config": (
         fit("good.csv", "--config", "table.toml"), 2,
         "--config: table.toml has fit.'forcast'; there can be [fit.forecast]",

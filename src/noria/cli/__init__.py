@@ -14,9 +14,9 @@ import tomllib
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, get_args
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, ArgumentCollection, CoercionError, CycloptsError, Parameter
 from cyclopts.config import Toml
 
 from noria import __version__
@@ -81,7 +81,8 @@ def _with_config(
     """
     if config is not None:
         _check_config(config)
-    app.config = () if config is None else (Toml(config, must_exist=True),)
+    tables = () if config is None else (Toml(config, must_exist=True),)
+    app.config = (*tables, _refuse_fractions)
     app(tokens, exit_on_error=False, print_error=False)
 
 
@@ -278,6 +279,15 @@ def report(model: Path, /, *, output: MaybeOutput = None) -> None:
     check_output(page, model)
     write_report(model, page)
     print(page)
+
+
+def _refuse_fractions(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Refuse 2.5, and with it 2.0, where a whole number is asked for: cyclopts would round it."""
+    for argument in arguments:
+        if int in (argument.hint, *get_args(argument.hint)):
+            for token in argument.tokens:
+                if "." in token.value:
+                    raise CoercionError(argument=argument, token=token, target_type=int)
 
 
 def _check_config(config: Path) -> None:

@@ -64,6 +64,17 @@ def test_a_few_equal_times_are_those_of_a_burst() -> None:
     assert len(read_channels(one, time="t", value=("x",))) == 20
 
 
+def test_rows_of_one_stream_may_stand_in_any_order() -> None:
+    frame = streams(0, 20, 40, 60)
+    late = list(range(80))
+    for row in range(7, 80, 9):
+        late.insert(row + 3, late.pop(row))
+    swapped = [*range(40, 80), *range(40)]
+    for rows in (late, swapped, list(range(80))[::-1], np.random.default_rng(0).permutation(80)):
+        table = read_channels(frame[rows], time="t", value=("x",))
+        np.testing.assert_array_equal(table.times, np.arange(80))
+
+
 BAD: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "no channel": (
         lambda: read_channels(pl.DataFrame({"t": [1]}), time="t", value=()),
@@ -84,6 +95,15 @@ BAD: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: read_channels(streams(0, 5), time="t", value=("x",)),
         DataError,
         "rows 5 and 20, column 't': both are of one time",
+    ),
+    "several streams whose times never coincide": (
+        lambda: read_channels(
+            streams(0, 0).with_columns(t=2 * pl.col("t") + pl.int_range(40) // 20),
+            time="t",
+            value=("x",),
+        ),
+        DataError,
+        "row 20, column 't': begins anew at a time amid the rows before: is it several streams",
     ),
     "several ids": (
         lambda: read_channels(

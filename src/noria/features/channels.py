@@ -21,6 +21,10 @@ _FEW = 8
 """Events that share their time with the one before, at the most, that say nothing yet."""
 
 
+_SHORT = 10
+"""Rows in order of time that a stretch has at the least, on average, to look like a stream."""
+
+
 @dataclass(frozen=True, eq=False)
 class ChannelTable:
     """Events of one stream; T events, C channels.
@@ -90,8 +94,8 @@ def read_channels(
 
     Raises:
         DataError: if the file cannot be read, a column is not there, a value cannot be read, or
-            the rows are those of several streams: the column unique_id says so, or most times
-            occur more than once.
+            the rows are those of several streams: the column unique_id says so, most times occur
+            more than once, or the rows are a few stretches in order of time that interlock.
         UsageError: if no channel is named, or one column is named twice.
         MissingExtraError: if polars is not installed.
     """
@@ -125,6 +129,15 @@ def read_channels(
             f"{data.name}, rows {one} and {other}, column {time!r}: both are of one time, as most"
             " are: is it several streams? Give a file for each; or number the events of one and"
             " name that column with --time"
+        )
+    stretch = np.cumsum(np.diff(parsed.values, prepend=parsed.values[0]) < 0)
+    interlocks = np.diff(stretch[order]) != 0
+    # rows in no order are in short stretches; late or swapped ones of a stream hardly interlock
+    if 0 < stretch[-1] < len(times) / _SHORT and 2 * interlocks.sum() > len(times):
+        row = data.row(int(np.argmax(stretch)))
+        raise DataError(
+            f"{data.name}, row {row}, column {time!r}: begins anew at a time amid the rows before:"
+            " is it several streams? Give a file for each; or sort the rows of one by time"
         )
     labels = None
     if label is not None:

@@ -113,6 +113,34 @@ def test_labels_keep_their_type(tmp_path: Path) -> None:
     assert set(loaded.predict(X).tolist()) <= {3, 7}
 
 
+@pytest.mark.parametrize("values", [(3, 7), (3.0, 7.0), (False, True)])
+def test_labels_are_the_same_in_whatever_source(tmp_path: Path, values: tuple[Any, Any]) -> None:
+    X, y = bumps(16)
+    labels = np.where(y == "rising", values[1], values[0])
+    texts = {"falling": str(values[0]), "rising": str(values[1])}
+    table = long_table(X, y)
+    typed = table.with_columns(
+        label=pl.col("label").replace_strict(dict(zip(texts, values, strict=True)))
+    )
+    written = table.with_columns(label=pl.col("label").replace_strict(texts))
+    typed.write_csv(tmp_path / "polars.csv")
+    written.write_csv(tmp_path / "python.csv")
+    files = [tmp_path / "polars.csv", tmp_path / "python.csv"]
+    sources: list[tuple[Any, ...]] = [
+        *((source,) for source in (*files, typed, typed.to_pandas())),
+        (X, labels),
+        (X, labels.astype(object)),
+        (X, labels.astype(int) if values[0] == 3 else labels),
+    ]
+    for source in sources:
+        fitted = small(steps=1, members=1, baselines=()).fit(*source)
+        expected = (fitted.predict(X) == fitted.classes_[(y == "rising").astype(int)]).mean()
+        found = [fitted.evaluate(*other).scores[0].accuracy for other in sources]
+        assert found == [expected] * len(sources)
+    with pytest.raises(DataError, match="the label '8' was not trained"):
+        fitted.evaluate(X, [8] * len(X))
+
+
 def test_saved_and_loaded_is_the_same_bit_for_bit(
     fitted: SequenceClassifier, tmp_path: Path
 ) -> None:

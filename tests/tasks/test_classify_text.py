@@ -227,6 +227,9 @@ def test_labels_keep_their_type(tmp_path: Path) -> None:
     loaded = TextClassifier.load(tmp_path / "m.noria")
     assert loaded.classes_.tolist() == [3, 7]
     assert loaded.predict(texts).dtype == np.int64
+    table = pl.DataFrame({"text": texts, "label": numbers.astype(str)})
+    for other in ((texts, numbers * 1.0), (table,), (table.with_columns(label=numbers * 1.0),)):
+        assert loaded.evaluate(*other).confusion == loaded.evaluate(texts, numbers).confusion
 
 
 def test_a_damaged_document_is_told(fitted: TextClassifier, tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ Axes: N sequences, T_i steps of one of them, I channels.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,14 @@ from numpy.typing import NDArray
 from noria.errors import DataError
 from noria.features.series import LARGEST
 
-__all__ = ["LabelledSequences", "SequenceScaler", "flattened", "from_arrays", "resampled"]
+__all__ = [
+    "LabelledSequences",
+    "SequenceScaler",
+    "class_finder",
+    "flattened",
+    "from_arrays",
+    "resampled",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +124,36 @@ def _one_each(name: str, values: Any, count: int) -> NDArray[Any] | None:
         if value is None:
             raise DataError(f"{name}[{index}] is None: fill it in or leave the case out")
     return array
+
+
+def class_finder(classes: Iterable[Any]) -> Callable[[Any], int | None]:
+    """Find classes by labels from any source, which may write 3 as 3.0 and True as true.
+
+    Args:
+        classes: The classes that are known.
+
+    Returns:
+        What gives the number of a label's class, None where it is of none.
+
+    >>> number = class_finder(["3", "7"])
+    >>> number(7.0), number("7"), number(8)
+    (1, 1, None)
+    """
+    exact = {str(name): number for number, name in enumerate(classes)}
+    alike = {_as_elsewhere(name): number for name, number in exact.items()}
+
+    def number(label: Any) -> int | None:
+        name = str(label)
+        return exact.get(name, alike.get(_as_elsewhere(name)))
+
+    return number
+
+
+def _as_elsewhere(name: str) -> str:
+    """One text for what sources write differently: booleans, and whole numbers with a fraction."""
+    if name.lower() in ("true", "false"):
+        return name.lower()
+    return re.sub(r"^([+-]?[0-9]+)\.0+$", r"\1", name)
 
 
 def _sequence(part: Any, index: int) -> NDArray[np.float64]:

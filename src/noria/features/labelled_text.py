@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noria.errors import DataError, UsageError
+from noria.features.labelled import class_finder
 from noria.features.text import has_half
 from noria.features.text_table import read_text_table
 
@@ -188,16 +189,17 @@ def indicator(data: LabelledTexts, classes: Sequence[Any]) -> NDArray[Any]:
     Raises:
         DataError: naming the first label that is none of them.
     """
-    names = {str(name): number for number, name in enumerate(classes)}
+    find = class_finder(classes)
     assert data.labels is not None
     several = not isinstance(data.labels, np.ndarray)
-    result = np.zeros((len(data), len(names)), dtype=bool)
+    result = np.zeros((len(data), len(classes)), dtype=bool)
     for index, labels in enumerate(data.labels):
         for label in labels if several else [labels]:
-            if str(label) not in names:
+            number = find(label)
+            if number is None:
                 raise DataError(
                     f"{data.name}, row {data.rows[index]}: the label {str(label)!r} was not"
-                    f" trained; the classes are {', '.join(names)}"
+                    f" trained; the classes are {', '.join(map(str, classes))}"
                 )
-            result[index, names[str(label)]] = True
+            result[index, number] = True
     return result if several else result.argmax(axis=1)

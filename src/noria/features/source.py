@@ -304,7 +304,9 @@ def _frame_column(column: Any) -> pl.Series:
     values = [
         None if null else value for value, null in zip(column.to_list(), missing, strict=True)
     ]
-    if column.dtype.is_numeric() or column.dtype == nw.Boolean:
+    if column.dtype == nw.Boolean:
+        return pl.Series(values, dtype=pl.Boolean)
+    if column.dtype.is_numeric():
         return pl.Series(
             [None if value is None else float(value) for value in values], dtype=pl.Float64
         )

@@ -21,7 +21,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from noria.errors import DataError, UsageError
 from noria.features.cases import CaseColumns
 from noria.features.frames import frame_like
-from noria.features.labelled import LabelledSequences, SequenceScaler
+from noria.features.labelled import LabelledSequences, SequenceScaler, class_finder
 from noria.feedback import Feedback, remembers
 from noria.modules.classify import ClassifyPlan
 from noria.runtime import plain_value
@@ -452,12 +452,15 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         # who the cases come from matters to a training alone
         columns = dataclasses.replace(self.columns_, group=None)
         cases = read_sequences(X, y, columns, labelled=True)
-        names = self._class_names()
-        labels = [str(label) for label in np.asarray(cases.labels).tolist()]
+        find = class_finder(self.classes_.tolist())
+        labels = np.asarray(cases.labels).tolist()
+        numbers = []
         for case, label in zip(cases.ids, labels, strict=True):
-            if label not in names:
+            number = find(label)
+            if number is None:
                 raise DataError(
-                    f"{cases.name}, case {case}: the label {label!r} was not trained;"
-                    f" the classes are {', '.join(names)}"
+                    f"{cases.name}, case {case}: the label {str(label)!r} was not trained;"
+                    f" the classes are {', '.join(self._class_names())}"
                 )
-        return self._scaled(cases), np.array([names.index(label) for label in labels])
+            numbers.append(number)
+        return self._scaled(cases), np.array(numbers)

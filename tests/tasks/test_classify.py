@@ -290,6 +290,10 @@ def test_data_that_is_not_what_it_should_be(fitted: SequenceClassifier) -> None:
         fitted.evaluate(X[:1], ["level"])
     with pytest.raises(DataError, match="has 2 channels, the model was trained on 1"):
         fitted.predict([np.zeros((5, 2))])
+    with pytest.raises(DataError, match="X, channel 'channel_1': has no value in any case; fill"):
+        small().fit([np.column_stack([x, np.full(len(x), np.nan)]) for x in X], y)
+    few = [np.column_stack([x, np.where(x > 1, x, np.nan)]) for x in X]
+    assert small(baselines=()).fit(few, y).predict(few).shape == (10,)
     with pytest.raises(UsageError, match="brings its own labels"):
         small().fit(long_table(X, y), y)
     with pytest.raises(UsageError, match="not fitted yet"):

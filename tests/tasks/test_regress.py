@@ -147,6 +147,8 @@ def test_data_and_arguments_that_cannot_be_meant(fitted: SequenceRegressor) -> N
         small(baselines=["svm"]).fit(X, y)
     with pytest.raises(UsageError, match="kernel_size is 4: it must be odd"):
         small(kernel_size=4).fit(X, y)
+    with pytest.raises(DataError, match="X, channel 'channel_0': has no value in any case"):
+        small().fit([np.full_like(x, np.nan) for x in X], y)
     with pytest.raises(DataError, match="has 2 channels, the model was trained on 1"):
         fitted.predict([np.zeros((5, 2))])
     with pytest.raises(UsageError, match="not fitted yet"):

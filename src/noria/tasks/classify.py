@@ -21,7 +21,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from noria.errors import DataError, UsageError
 from noria.features.cases import CaseColumns
 from noria.features.frames import frame_like
-from noria.features.labelled import LabelledSequences, SequenceScaler, class_finder
+from noria.features.labelled import LabelledSequences, class_finder
 from noria.feedback import Feedback, remembers
 from noria.modules.classify import ClassifyPlan
 from noria.runtime import plain_value
@@ -39,6 +39,7 @@ from noria.tasks.whole_series import (
     case_columns,
     check_network,
     deal_folds,
+    fit_scaler,
     network_plan,
     read_sequences,
     recipe_settings,
@@ -222,7 +223,7 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         self.classes_, labels = np.unique(cases.labels, return_inverse=True)
         self._check_labels(cases)
-        self.scaler_ = SequenceScaler.fit(cases.sequences)
+        self.scaler_ = fit_scaler(cases)
         self.channels_ = cases.channels
         held_apart = None if test is None else self._read_test(test)
         folds = deal_folds(cases, labels, self.members, self.seed)

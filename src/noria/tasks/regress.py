@@ -21,7 +21,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from noria.errors import DataError
 from noria.features.cases import CaseColumns
 from noria.features.frames import frame_like
-from noria.features.labelled import LabelledSequences, SequenceScaler
+from noria.features.labelled import LabelledSequences
 from noria.features.series import LARGEST
 from noria.feedback import Feedback, remembers
 from noria.modules.classify import ClassifyPlan
@@ -31,6 +31,7 @@ from noria.tasks.whole_series import (
     case_columns,
     check_network,
     deal_folds,
+    fit_scaler,
     network_plan,
     read_sequences,
     recipe_settings,
@@ -202,7 +203,7 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         )
         cases = read_sequences(X, y, self.columns_, groups, labelled=True)
         actual = _numbers(cases)
-        self.scaler_ = SequenceScaler.fit(cases.sequences)
+        self.scaler_ = fit_scaler(cases)
         self.channels_ = cases.channels
         held_apart = None if test is None else self._read_test(test)
         ranks = actual.argsort(kind="stable").argsort(kind="stable")

@@ -31,6 +31,7 @@ __all__ = [
     "case_columns",
     "check_network",
     "deal_folds",
+    "fit_scaler",
     "network_plan",
     "read_sequences",
     "recipe_settings",
@@ -113,6 +114,21 @@ def read_sequences(
     if y is not None and y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)  # as scikit-learn does
     return from_arrays(X, y, groups)
+
+
+def fit_scaler(cases: LabelledSequences) -> SequenceScaler:
+    """Measure the channels of the cases to train on.
+
+    Raises:
+        DataError: naming the first channel that has no value.
+    """
+    empty = np.all([np.isnan(sequence).all(axis=0) for sequence in cases.sequences], axis=0)
+    if empty.any():
+        raise DataError(
+            f"{cases.name}, channel {cases.channels[int(np.argmax(empty))]!r}: has no value in any"
+            " case; fill it in or leave it out"
+        )
+    return SequenceScaler.fit(cases.sequences)
 
 
 def scale_sequences(

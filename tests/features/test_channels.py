@@ -81,6 +81,21 @@ BAD: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         UsageError,
         "value names no column",
     ),
+    "a channel twice": (
+        lambda: read_channels(streams(0), time="t", value=("x", "x")),
+        UsageError,
+        "column 'x' is named twice: as value and as value",
+    ),
+    "the time among the channels": (
+        lambda: read_channels(streams(0), time="t", value=("x", "t")),
+        UsageError,
+        "column 't' is named twice: as time and as value",
+    ),
+    "a channel as label": (
+        lambda: read_channels(streams(0), time="t", value=("x",), label="x"),
+        UsageError,
+        "column 'x' is named twice: as value and as label",
+    ),
     "no such column": (
         lambda: read_channels(pl.DataFrame({"t": [1], "x": [1]}), time="t", value=("y",)),
         DataError,

@@ -109,6 +109,12 @@ def read_channels(
         ) from error
     if not value:
         raise UsageError("value names no column: a detector needs at least one channel")
+    roles = [("time", time), *(("value", name) for name in value)]
+    roles += [] if label is None else [("label", label)]
+    for number, (role, name) in enumerate(roles):
+        for before, other in roles[:number]:
+            if name == other:
+                raise UsageError(f"column {name!r} is named twice: as {before} and as {role}")
     further = (*value[1:], *(() if label is None else (label,)))
     data = open_source(source, Columns(time=time, target=value[0], past=further))
     if data.columns.id is not None and len(streams := data.ids()[1]) > 1:

@@ -12,6 +12,7 @@ from sklearn.base import clone
 from noria import SequenceClassifier
 from noria.errors import DataError, ModelFileError, UsageError
 from noria.runtime import read_model, write_model
+from noria.tasks.whole_series import recipe_settings
 from noria.training.class_scores import ClassComparison
 from noria.training.sequences import class_probabilities, split_folds
 from tests.tasks.bumps import bumps, long_table, small, ts_text
@@ -323,6 +324,14 @@ def test_cases_of_one_group_are_never_on_both_sides() -> None:
         small(**settings).fit(X, y, groups=groups % 4)
     with pytest.raises(DataError, match=r"groups has shape \(3,\): expected \(60,\)"):
         small().fit(X, y, groups=[1, 2, 3])
+
+
+def test_only_enough_cases_to_validate_on_stop_a_training() -> None:
+    folds = np.repeat(np.arange(5), [100, 100, 100, 100, 99])
+    few = recipe_settings(SequenceClassifier(), folds)
+    enough = recipe_settings(SequenceClassifier(members=4), folds)
+    own = recipe_settings(SequenceClassifier(patience=3), folds)
+    assert [each["patience"] for each in (few, enough, own)] == [None, 10, 3]
 
 
 def test_balanced_weights_make_a_rare_class_count() -> None:

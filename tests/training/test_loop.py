@@ -214,6 +214,15 @@ def test_early_stopping_keeps_the_best_weights(
     assert history.stopped_early == early
 
 
+def test_without_patience_the_last_weights_are_kept() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    objective = Scripted(model, [1.0, 2.0, 3.0, 4.0])
+    history = train(model, objective, TrainingConfig(steps=4, validate_every=1, patience=None))
+    assert model.weight.item() == objective.seen[-1]
+    assert len(set(objective.seen)) == 4
+    assert (history.best_step, history.stopped_early) == (4, False)
+
+
 class Rising(Scripted):
     """Training losses as told too."""
 

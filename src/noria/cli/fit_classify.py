@@ -161,7 +161,8 @@ def classify(
     weight_decay
         Of AdamW; 0.01.
     patience
-        Validations without a better one before a member stops; 10 for series, 8 for texts.
+        Validations without a better one before a member stops; 10 for series, or never where fewer
+        than 100 cases are there to validate on; 8 for texts.
     baselines
         What to compare with, separated by commas: fnn, and for series nearest_neighbour,
         logistic_regression, for texts tfidf_logistic_regression; all of them. On request, for

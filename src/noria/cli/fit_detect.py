@@ -62,7 +62,7 @@ def detect(
     feedback
         none, direct, lateral, indirect, full, or a sum of them with +.
     false_alarm_rate
-        Share of normal events that may raise an alarm, at the most.
+        Share of normal events that may raise an alarm.
     quiet
         Events after an alarm within which only a much rarer one of that channel alarms again; half
         of the events learned from, at most 256, if left out.

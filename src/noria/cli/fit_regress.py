@@ -42,7 +42,7 @@ def regress(
     steps: int | None = None,
     learning_rate: float = 3e-3,
     weight_decay: float = 1e-2,
-    patience: int = 10,
+    patience: int | None = None,
     baselines: Baselines = None,
     seed: int = 0,
     checkpoint_every: int = 200,
@@ -107,7 +107,8 @@ def regress(
     weight_decay
         Of AdamW.
     patience
-        Validations without a better one before a member stops.
+        Validations without a better one before a member stops; if left out 10, or never where
+        fewer than 100 cases are there to validate on.
     baselines
         What to compare with, separated by commas: fnn, mean, nearest_neighbour, ridge_regression.
     seed

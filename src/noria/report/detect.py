@@ -31,7 +31,7 @@ _MODELS = {
 
 _MEASURES = {
     "false alarms in 1000": "alarms raised per 1000 of the events held out, as if all of them were"
-    " normal. The rate asked for is a cautious bound: steady streams stay below it.",
+    " normal. The rate asked for is the mark: fewer is no better.",
     "MAE": "how far a value was from what was expected of it, on average, in units of the channel's"
     " deviation. Lower is better.",
     "parameters": "the number of weights learned.",

@@ -80,8 +80,8 @@ def add_learning(page: Page, parts: Mapping[str, Any], loss: str, of_members: st
         "How it learned",
         paragraph(
             f"The loss is what training makes small: {loss}. Training loss (dotted) is on what the"
-            " network learns from, validation loss (solid) on what it does not; the weights of the"
-            f" best validation (★) were kept. {of_members}".rstrip()
+            " network learns from, validation loss (solid) on what it does not; ★ marks the step"
+            f" whose weights were kept. {of_members}".rstrip()
         ),
         keys(signs),
         page.picture(
@@ -91,7 +91,7 @@ def add_learning(page: Page, parts: Mapping[str, Any], loss: str, of_members: st
             outcomes,
             [
                 "member" if of_members else "part",
-                "best step",
+                "step kept",
                 "last step",
                 "validation loss",
                 "seconds",

@@ -193,7 +193,7 @@ def draw_learning(
                         "symbol": "star",
                         "line": {"color": "#ffffff", "width": 1},
                     },
-                    "hovertemplate": f"{name}: best<extra></extra>",
+                    "hovertemplate": f"{name}: kept<extra></extra>",
                 }
             )
     layout = _layout(height=340)

@@ -5,8 +5,9 @@ are what may be too large. How large they get when all is well is learned from b
 steps, so that neighbours that err together count once: the largest of each block are kept for some
 thousand steps, and beyond the largest of them the tail goes on as a power law. So a series of
 spikes alarms at what is no spike of its own, and what has come to stay is normal in the end.
-The values themselves are watched alike, by their mean over a few steps: a network that follows them
-closely errs little on a way into where they have never been.
+Watched alike are the mean size of the errors over a few steps, which may be too small as well, as
+when a sensor hangs; and the mean of the values themselves: a network that follows them closely errs
+little on a way into where they have never been.
 
 Letters: C channels, K what is watched of each, M blocks remembered.
 """
@@ -26,18 +27,20 @@ __all__ = ["AlarmState", "Alarms", "Verdict"]
 Floats = NDArray[np.float64]
 
 _FLOOR = 1e-3
-_VALUE_FLOOR = 0.05
-"""Added before the logarithm: a series that errs by nothing has a law too."""
+_MEAN_FLOOR = 0.05
+"""Added before the logarithm, to errors and to means: a series that errs by nothing has a law
+too."""
 
-_LEAST = math.log(_FLOOR)
+_LEAST = -1e3
+"""Below every logarithm."""
 
 _EXTREMES = 6
 """Blocks, the largest ones, that the law's tail is drawn from."""
 
-_PRIOR_TAIL, _PRIOR_EXTREMES = 0.25, 4
+_PRIOR_TAIL, _PRIOR_EXTREMES = 0.12, 2
 """What is believed of the tail before any block, and of how many extremes it weighs."""
 
-_LEAST_TAIL = 0.1
+_LEAST_TAIL = 0.07
 
 _OUTLYING = 3.0
 """Tails above the extremes beyond which a block changes the law no further: an anomaly is no new
@@ -53,7 +56,7 @@ class Verdict(NamedTuple):
     """What is said of one step.
 
     Attributes:
-        score: In [0, 1]; of normal blocks at most a share 1 − s has a step of score s or more.
+        score: In [0, 1]; of normal blocks a share of about 1 − s has a step of score s or more.
         channel: Index of the channel to blame.
         fresh: Whether it may alarm: it is much rarer than the last alarm of its channel, or that
             one's quiet time is over.
@@ -70,6 +73,7 @@ class AlarmState:
 
     Attributes:
         errors: Latest errors, newest last, shape (C, longest width).
+        sizes: Latest sizes of errors, likewise, shape (C, `size_width`).
         values: Latest values, likewise, shape (C, `value_width`).
         largest: Largest logarithm of the block so far, shape (C, K).
         history: Those of the last blocks, newest last, shape (M, C, K).
@@ -82,6 +86,7 @@ class AlarmState:
     """
 
     errors: Floats
+    sizes: Floats
     values: Floats
     largest: Floats
     history: Floats
@@ -94,8 +99,9 @@ class AlarmState:
 
     def to_numbers(self) -> Floats:
         """All of it as one row of numbers."""
-        arrays = (self.errors, self.values, self.largest, self.history, self.edge, self.tail)
-        parts = (*arrays, self.held, self.quiet, np.array([self.blocks, self.position]))
+        recent = (self.errors, self.sizes, self.values)
+        law = (self.largest, self.history, self.edge, self.tail)
+        parts = (*recent, *law, self.held, self.quiet, np.array([self.blocks, self.position]))
         return np.concatenate([part.ravel() for part in parts])
 
 
@@ -104,11 +110,12 @@ class Alarms:
     """How errors become scores.
 
     Attributes:
-        rate: Share of normal steps that may alarm; a bound, see `threshold`.
+        rate: Share of normal steps that may alarm; see `threshold`.
         quiet: Steps after an alarm within which only a much rarer step of that channel may alarm.
         block: Steps of a block.
         memory: M, blocks remembered.
         widths: Steps whose errors are summed, ascending.
+        size_width: Steps that the sizes of errors are averaged over.
         value_width: Steps that values are averaged over.
 
     Source: the tail of the largest values as a power law: Hill 1975, Weissman 1978; sums over a
@@ -120,24 +127,22 @@ class Alarms:
     block: int = 16
     memory: int = 128
     widths: tuple[int, ...] = (1, 32)
+    size_width: int = 16
     value_width: int = 8
 
     @property
     def threshold(self) -> float:
         """The score from which a fresh step alarms: 1 − rate · block.
 
-        A bound, as the score is one: a share rate · block of normal blocks at the most reaches it,
-        each with one alarm, so that a share `rate` of normal steps at the most alarms. It is a
-        cautious one: what is watched is taken for independent, and tails for heavier than those of
-        most errors and all bounded values, so that steady streams alarm at four fifths of the
-        rate at the most, and short ones often never.
+        A share rate · block of normal blocks is to reach it, each with one alarm, so that a share
+        `rate` of normal steps alarms, less what falls into quiet times.
         """
         return 1.0 - self.rate * self.block
 
     @property
     def watched(self) -> int:
         """K."""
-        return len(self.widths) + 1
+        return len(self.widths) + 3
 
     def state(self, numbers: Floats, channels: int) -> AlarmState:
         """The state that `AlarmState.to_numbers` wrote.
@@ -148,6 +153,7 @@ class Alarms:
         law = (channels, self.watched)
         shapes = [
             (channels, self.widths[-1]),
+            (channels, self.size_width),
             (channels, self.value_width),
             law,
             (self.memory, *law),
@@ -167,9 +173,10 @@ class Alarms:
         ):
             raise ValueError("the alarms' numbers cannot be meant")
         parts = (array.reshape(shape) for array, shape in zip(arrays, shapes, strict=True))
-        errors, values, largest, history, edge, tail, held, quiet = parts
+        errors, sizes, values, largest, history, edge, tail, held, quiet = parts
         return AlarmState(
             errors,
+            sizes,
             values,
             largest,
             history,
@@ -189,8 +196,8 @@ class Alarms:
             ValueError: if the numbers cannot be meant.
         """
         alarms = cls(**{**document, "widths": tuple(document["widths"])})
-        counts = (alarms.quiet, alarms.block, alarms.memory, alarms.value_width, *alarms.widths)
-        if not all(type(count) is int and count > 0 for count in counts):
+        counts = (alarms.quiet, alarms.block, alarms.memory, alarms.size_width, alarms.value_width)
+        if not all(type(count) is int and count > 0 for count in (*counts, *alarms.widths)):
             raise ValueError("the sizes of the alarms' law must be positive")
         if list(alarms.widths) != sorted(alarms.widths) or not 0 < alarms.rate * alarms.block < 1:
             raise ValueError("the alarms' widths or rate cannot be meant")
@@ -204,34 +211,41 @@ class Alarms:
             values: Scaled, shape (T, C).
         """
         channels = errors.shape[1]
-        shape = (channels, self.watched)
-        state = AlarmState(
+        law = (channels, self.watched)
+        known = np.isfinite(errors).sum(axis=0)
+        usual = np.abs(np.nan_to_num(errors)).sum(axis=0) / np.maximum(known, 1)
+        start = state = AlarmState(
             np.zeros((channels, self.widths[-1])),
+            np.repeat(usual[:, None], self.size_width, axis=1),
             np.zeros((channels, self.value_width)),
-            np.full(shape, _LEAST),
-            np.full((self.memory, *shape), _LEAST),
-            np.zeros(shape),
-            np.ones(shape),
+            np.full(law, _LEAST),
+            np.full((self.memory, *law), _LEAST),
+            np.zeros(law),
+            np.ones(law),
             np.zeros(channels),
             np.zeros(channels),
             *(0, 0),
         )
-        logs = np.empty((len(errors), *shape))
+        logs = np.empty((len(errors), *law))
         for row, (error, value) in enumerate(zip(errors, values, strict=True)):
             state = dataclasses.replace(state, **self._recent(state, error, value))
             logs[row] = self._logarithms(state)
         blocks = min(len(logs) // self.block, self.memory)
         # the last blocks, so that none begins with the cold start of whatever made the errors
         ends = logs[len(logs) - blocks * self.block :]
-        state.history[-blocks:] = ends.reshape(blocks, self.block, *shape).max(axis=1)
-        edge, tail = _law(state.history, blocks)
-        start: dict[str, Any] = {"errors": 0 * state.errors, "values": 0 * state.values}
-        return dataclasses.replace(state, **start, edge=edge, tail=tail, blocks=blocks)
+        start.history[-blocks:] = ends.reshape(blocks, self.block, *law).max(axis=1)
+        edge, tail = _law(start.history, blocks)
+        return dataclasses.replace(start, edge=edge, tail=tail, blocks=blocks)
 
     def _recent(self, state: AlarmState, errors: Floats, values: Floats) -> dict[str, Any]:
         """The latest errors and values with one step more."""
         latest: dict[str, Any] = {}
-        for name, new in (("errors", np.where(np.isnan(errors), 0.0, errors)), ("values", values)):
+        missing = np.isnan(errors)
+        for name, new in (
+            ("errors", np.where(missing, 0.0, errors)),
+            ("sizes", np.where(missing, state.sizes.mean(axis=1), np.abs(errors))),
+            ("values", values),
+        ):
             latest[name] = np.empty_like(getattr(state, name))
             latest[name][:, :-1] = getattr(state, name)[:, 1:]
             latest[name][:, -1] = new
@@ -240,10 +254,9 @@ class Alarms:
     def _logarithms(self, state: AlarmState) -> Floats:
         """Sizes of what is watched, shape (C, K)."""
         sums = [state.errors[:, -width:].sum(axis=1) / math.sqrt(width) for width in self.widths]
-        sizes = [np.abs(part) + _FLOOR for part in sums]
-        sizes.append(np.abs(state.values.mean(axis=1)) + _VALUE_FLOOR)
-        logarithms: Floats = np.log(np.stack(sizes, axis=1))
-        return logarithms
+        size = np.log(state.sizes.mean(axis=1) + _MEAN_FLOOR)
+        level = np.log(np.abs(state.values.mean(axis=1)) + _MEAN_FLOOR)
+        return np.stack([*(np.log(np.abs(s) + _FLOOR) for s in sums), size, -size, level], axis=1)
 
     def step(self, state: AlarmState, errors: Floats, values: Floats) -> tuple[AlarmState, Verdict]:
         """Judge one step.

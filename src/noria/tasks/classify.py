@@ -90,7 +90,9 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             400 if that is more.
         learning_rate: Top of the schedule.
         weight_decay: Of AdamW.
-        patience: Validations, 25 in all, without a better one before a member stops.
+        patience: Validations, 25 in all, without a better one before a member stops and its best
+            weights are kept; None takes 10, or where a member has fewer than 100 cases to be
+            validated on trains it to the end and keeps its last weights.
         baselines: What to compare with: "fnn", "nearest_neighbour", "logistic_regression", and on
             request "minirocket", which is left out where sktime and numba are not installed.
         checkpoint_every: Training steps between two checkpoints.
@@ -130,7 +132,7 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         steps: int | None = None,
         learning_rate: float = 3e-3,
         weight_decay: float = 1e-2,
-        patience: int = 10,
+        patience: int | None = None,
         baselines: Sequence[str] = CLASS_BASELINES,
         checkpoint_every: int = 200,
         seed: int = 0,
@@ -229,9 +231,7 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         folds = deal_folds(cases, labels, self.members, self.seed)
         sequences = [self.scaler_.scale(sequence) for sequence in cases.sequences]
         window = window_of(cases)
-        recipe = ClassifyRecipe.of(
-            recipe_settings(self, len(cases)), "dropout", "recurrent_dropout"
-        )
+        recipe = ClassifyRecipe.of(recipe_settings(self, folds), "dropout", "recurrent_dropout")
         self.trained_on_ = about_cases(cases, classes=len(self.classes_))
         common: dict[str, Any] = {
             "class_weights": self._class_weights(labels),

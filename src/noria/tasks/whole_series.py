@@ -43,6 +43,9 @@ __all__ = [
 
 _FOLDS = 5
 _FEWEST_STEPS, _EPOCHS = 400, 15
+_PATIENCE, _ENOUGH = 10, 100
+"""Validations without a better one; and cases to be validated on, so that one can be trusted."""
+
 _BATCHES, _BATCH_SIZES = 32, (16, 64)  # of an epoch; of a batch
 _LONGEST_WINDOW = 256
 
@@ -219,11 +222,19 @@ def network_plan(
     )
 
 
-def recipe_settings(estimator: Any, cases: int) -> dict[str, Any]:
-    """The settings with the size of a batch and the number of steps that None stands for."""
+def recipe_settings(estimator: Any, folds: NDArray[np.int64]) -> dict[str, Any]:
+    """The settings with the size of a batch, the number of steps and the patience of None.
+
+    Args:
+        estimator: Whose settings.
+        folds: Fold of each case, −1 for none, shape (N,).
+    """
+    cases = len(folds)
     size = estimator.batch_size or int(np.clip(cases // _BATCHES, *_BATCH_SIZES))
     steps = estimator.steps or max(_FEWEST_STEPS, _EPOCHS * -(-cases // size))
-    return settings(estimator) | {"batch_size": size, "steps": steps}
+    fewest = np.bincount(folds[folds >= 0])[: estimator.members].min()
+    patience = estimator.patience or (_PATIENCE if fewest >= _ENOUGH else None)
+    return settings(estimator) | {"batch_size": size, "steps": steps, "patience": patience}
 
 
 def about_cases(cases: LabelledSequences, **more: Any) -> dict[str, Any]:

@@ -45,7 +45,8 @@ class TrainingConfig:
         weight_decay: Of the optimizer.
         clip_norm: Largest norm of the gradient; it is scaled down to this.
         validate_every: Steps between two validations.
-        patience: Validations without a better one before training stops.
+        patience: Validations without a better one before training stops, and the best weights are
+            kept; None trains to the end and keeps the last.
         checkpoint_every: Steps between two checkpoints.
         seed: Of the initial weights, the batches and the dropout.
         optimizer: "adamw" or plain "sgd".
@@ -61,7 +62,7 @@ class TrainingConfig:
     weight_decay: float = 1e-4
     clip_norm: float = 1.0
     validate_every: int = 100
-    patience: int = 8
+    patience: int | None = 8
     checkpoint_every: int = 200
     seed: int = 0
     optimizer: Literal["adamw", "sgd"] = "adamw"
@@ -69,10 +70,11 @@ class TrainingConfig:
     average_after: int | None = None
 
     def __post_init__(self) -> None:
-        counts = ["steps", "validate_every", "patience", "checkpoint_every"]
-        for name in counts + ["average_after"] * (self.average_after is not None):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        counts = ("steps", "validate_every", "patience", "checkpoint_every", "average_after")
+        for name in counts:
+            count = getattr(self, name)
+            if count is not None and count < 1:
+                raise UsageError(f"{name} is {count}: it must be at least 1")
         if self.seed < 0:
             raise UsageError(f"seed is {self.seed}: it must be at least 0")
         if not self.learning_rate > 0 or not self.clip_norm > 0:
@@ -174,7 +176,7 @@ def train(
     on_update: Callable[[Update], None] | None = None,
     sample: Callable[[], str] | None = None,
 ) -> History:
-    """Train a model in place and leave it with the best weights by validation.
+    """Train a model in place and leave it with the best weights by validation, or the last.
 
     Args:
         model: The module whose parameters are trained.
@@ -322,23 +324,26 @@ class _Run:
                 parameter.copy_(weights[name])
 
     def judge(self, validation: float, config: TrainingConfig) -> None:
-        """Note a validation; remember the weights if they are the best so far."""
+        """Note a validation; remember the weights if they are to be kept so far."""
         history = self.history
         best = min(history.validation, default=math.inf)
         history.step.append(self.step)
         history.training.append(float(np.mean(self.losses)))
         history.validation.append(validation)
         self.losses.clear()
-        if validation < best or not self.best:
+        better = validation < best or not self.best
+        if better or config.patience is None:
             self.best = {name: p.detach().clone() for name, p in self.model.named_parameters()}
             history.best_step = self.step
+        if better:
             self.since_best = 0
         else:
             self.since_best += 1
             if self.since_best == config.average_after and not self.mean:
                 self.mean = {n: torch.zeros_like(p) for n, p in self.model.named_parameters()}
                 self.since_best = 0
-            history.stopped_early = self.since_best >= config.patience
+            if config.patience is not None:
+                history.stopped_early = self.since_best >= config.patience
 
     def keep_best(self) -> None:
         self._put(self.best)

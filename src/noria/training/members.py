@@ -57,7 +57,8 @@ class MemberRecipe:
         steps: Updates of one member at the most.
         learning_rate: Top of the schedule.
         weight_decay: Of AdamW.
-        patience: Validations without a better one before a member stops.
+        patience: Validations without a better one before a member stops; None keeps its last
+            weights.
         checkpoint_every: Steps between two checkpoints.
         dropouts: Probabilities by name, for the plan's `module`.
         seed: Of everything random.
@@ -68,7 +69,7 @@ class MemberRecipe:
     steps: int
     learning_rate: float
     weight_decay: float
-    patience: int
+    patience: int | None
     checkpoint_every: int
     dropouts: Mapping[str, float]
     seed: int

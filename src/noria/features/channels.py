@@ -112,8 +112,8 @@ def read_channels(
     roles = [("time", time), *(("value", name) for name in value)]
     roles += [] if label is None else [("label", label)]
     for number, (role, name) in enumerate(roles):
-        for before, other in roles[:number]:
-            if name == other:
+        for before, taken in roles[:number]:
+            if name == taken:
                 raise UsageError(f"column {name!r} is named twice: as {before} and as {role}")
     further = (*value[1:], *(() if label is None else (label,)))
     data = open_source(source, Columns(time=time, target=value[0], past=further))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -42,7 +42,9 @@ def make_table(
                 static=np.array(static, dtype=float),
             )
         )
-    return SeriesTable(tuple(series), Columns(), freq, {}, (), (), ())
+    parts = {"past": series[0].past[0], "future": series[0].future[0], "static": static}
+    names = (tuple(f"{kind}{n}" for n in range(len(part))) for kind, part in parts.items())
+    return SeriesTable(tuple(series), Columns(), freq, {}, *names)
 
 
 def one(t: int, series: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -108,6 +110,9 @@ def test_nothing_used_at_a_step_depends_on_what_comes_after(
 @given(tables())
 def test_every_number_is_finite(made: tuple[SeriesTable, tuple[int, ...]]) -> None:
     table, seasons = made
+    own = table.series[0]
+    for part in (own.past, own.future[: len(own.y)], own.static[None]):
+        assume(np.isfinite(part).any(axis=0).all())
     panel = Panel(table, seasons, HORIZON, CALENDAR)
     t = np.arange(panel.lengths[0])
     series = np.zeros_like(t)

@@ -356,6 +356,15 @@ def test_a_covariate_that_drives_the_series_is_used() -> None:
     assert (forecast(1.0) - forecast(0.0)).mean() == pytest.approx(4, abs=1.5)
 
 
+@pytest.mark.parametrize("column", [name for names in ROLES.values() for name in names])
+def test_a_covariate_without_a_value_to_learn_from_is_refused(column: str) -> None:
+    data = with_covariates()
+    held_out = column not in ROLES["static"]
+    late = pl.when((pl.int_range(pl.len()) >= 115) & held_out).then(column).alias(column)
+    with pytest.raises(DataError, match=f"column '{column}': has no value in the part to learn"):
+        small().fit(data.with_columns(late), **ROLES)
+
+
 def test_missing_future_covariates_are_named(informed: Forecaster) -> None:
     for ahead, horizon in [(0, 6), (5, 6), (6, 7)]:
         with pytest.raises(DataError) as caught:

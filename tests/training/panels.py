@@ -32,7 +32,7 @@ def hourly_table(*lengths: int, seed: int = 0) -> SeriesTable:
         start = np.datetime64("2024-01-01", "us")
         past = random.normal(size=(length, 1))
         series.append(Series(f"s{number}", start, y, past, future, np.array([1.0 * number])))
-    return SeriesTable(tuple(series), Columns(), "1h", {}, (), (), ())
+    return SeriesTable(tuple(series), Columns(), "1h", {}, ("past",), ("future",), ("static",))
 
 
 def make_panel(table: SeriesTable, train_ends: Sequence[int] | None = None) -> Panel:

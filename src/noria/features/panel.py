@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from noria.errors import DataError
 from noria.features.calendar import calendar_features
 from noria.features.running import Lookup, Past, Stretch, Window, observe, plain_forecasts
 from noria.features.series import Series, SeriesTable
@@ -108,6 +109,9 @@ class Panel:
     Attributes:
         lengths: T of each series, shape (N,).
         scaler: The scaler in use.
+
+    Raises:
+        DataError: if a scaler is to be fitted and a covariate has no value there.
     """
 
     def __init__(
@@ -125,14 +129,7 @@ class Panel:
         self.calendar = tuple(calendar)
         self.lengths = np.array([len(series.y) for series in table.series], dtype=np.int64)
         ends = self.lengths if train_ends is None else train_ends
-        self.scaler = scaler or CovariateScaler.fit(
-            np.concatenate(
-                [
-                    _covariates(series, int(end))
-                    for series, end in zip(table.series, ends, strict=True)
-                ]
-            )
-        )
+        self.scaler = scaler or self._fit_scaler(ends)
         prepared = [self._prepare(series) for series in table.series]
         self._offset = np.concatenate([[0], np.cumsum(self.lengths)])
         self._known_offset = np.concatenate([[0], np.cumsum([len(p.known) for p in prepared])])
@@ -244,6 +241,21 @@ class Panel:
         inside = future < self.lengths[series, None]
         rows = self._offset[series, None] + np.where(inside, future, 0)
         return np.where(inside, self._y[rows], np.nan)
+
+    def _fit_scaler(self, ends: NDArray[np.int64]) -> CovariateScaler:
+        """Measure the covariates of each series up to its end, and see that each has a value."""
+        table = self.table
+        rows = np.concatenate(
+            [_covariates(own, int(end)) for own, end in zip(table.series, ends, strict=True)]
+        )
+        names = (*table.past_names, *table.future_names, *table.static_names)
+        for name, observed in zip(names, np.isfinite(rows).any(axis=0), strict=True):
+            if not observed:
+                raise DataError(
+                    f"column {name.partition('=')[0]!r}: has no value in the part to learn from;"
+                    " leave it out"
+                )
+        return CovariateScaler.fit(rows)
 
     def _prepare(self, series: Series) -> _Prepared:
         steps = len(series.y)

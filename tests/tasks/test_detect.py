@@ -372,8 +372,9 @@ def test_a_damaged_document_is_told(model: Path, tmp_path: Path) -> None:
     for change in wrong:
         document = {**file.document, "detection": {**detection, **change}}
         write_model(tmp_path / "bad.noria", document, file.weights)
-        with pytest.raises(ModelFileError, match="damaged"):
-            Session.open(tmp_path / "bad.noria")
+        for read in (Session.open, AnomalyDetector.load):
+            with pytest.raises(ModelFileError, match="damaged"):
+                read(tmp_path / "bad.noria")
 
 
 @pytest.mark.parametrize(("first", "last", "what"), [(590, 700, "validate"), (1, 540, "learn")])

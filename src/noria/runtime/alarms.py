@@ -162,7 +162,10 @@ class Alarms:
             (channels,),
             (channels,),
         ]
-        *arrays, counts = np.split(numbers, np.cumsum([math.prod(shape) for shape in shapes]))
+        ends = np.cumsum([math.prod(shape) for shape in shapes])
+        if len(numbers) != ends[-1] + 2:
+            raise ValueError(f"the alarms have {ends[-1] + 2} numbers, not {len(numbers)}")
+        *arrays, counts = np.split(numbers, ends)
         blocks, position = counts.tolist()
         if not (
             np.isfinite(numbers).all()

@@ -358,6 +358,8 @@ class AnomalyDetector(BaseEstimator):  # type: ignore[misc]
             }
             self.network_, self.fnn_ = parts["network"], parts.get("fnn")
             self.history_ = self.network_.history
+            for name, numbers in self.normal_.items():
+                self._judge(name).state(numbers)
         return self
 
     def _stream_document(self) -> dict[str, Any]:

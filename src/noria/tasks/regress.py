@@ -82,8 +82,8 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         learning_rate: Top of the schedule.
         weight_decay: Of AdamW.
         patience: Validations, 25 in all, without a better one before a member stops and its best
-            weights are kept; None takes 10, or where a member has fewer than 100 cases to be
-            validated on trains it to the end and keeps its last weights.
+            weights are kept; None takes 10, or where one has fewer than 100 cases to be
+            validated on trains all to the end and keeps their last weights.
         baselines: What to compare with: "fnn", "mean", "nearest_neighbour",
             "ridge_regression".
         checkpoint_every: Training steps between two checkpoints.

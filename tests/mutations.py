@@ -238,7 +238,8 @@ def change_weights(chance: random.Random, weights: dict[str, Any]) -> None:
     if kind == 0:
         del weights[name]
     elif kind == 1:
-        weights[name] = array.astype(chance.choice(("float16", "float64", "int32", "uint8")))
+        with np.errstate(all="ignore"):  # damage may overflow
+            weights[name] = array.astype(chance.choice(("float16", "float64", "int32", "uint8")))
     elif kind == 2:
         weights[name] = np.ascontiguousarray(array[..., :-1])
     elif kind == 3:

@@ -11,7 +11,7 @@ import numpy as np
 
 from noria.errors import DataError, MissingExtraError, UsageError
 from noria.features.labelled import LabelledSequences
-from noria.features.series import Columns
+from noria.features.series import Columns, check_roles
 from noria.features.ts import read_ts
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class CaseColumns:
         group: Who or what a case comes from, likewise; None where that is not told.
 
     Raises:
-        UsageError: if there is no value column, or one column has two roles.
+        UsageError: if there is no value column, one column has two roles, or its name is no text.
     """
 
     id: str = "unique_id"
@@ -46,15 +46,12 @@ class CaseColumns:
     def __post_init__(self) -> None:
         if not self.value:
             raise UsageError("value names no column: a case needs at least one channel")
-        roles: dict[str, str] = {}
+        roles: list[tuple[str, Any]] = []
         for field in fields(self):
             names = getattr(self, field.name)
-            for name in names if isinstance(names, tuple) else (names,) if names else ():
-                if name in roles:
-                    raise UsageError(
-                        f"column {name!r} is named twice: as {roles[name]} and as {field.name}"
-                    )
-                roles[name] = field.name
+            own = names if isinstance(names, tuple) else (names,) if names else ()
+            roles += [(field.name, name) for name in own]
+        check_roles(roles)
 
 
 def is_ts(path: str | os.PathLike[str]) -> bool:

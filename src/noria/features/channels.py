@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from noria.errors import DataError, MissingExtraError, UsageError
-from noria.features.series import Columns
+from noria.features.series import Columns, check_roles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,7 +19,6 @@ __all__ = ["ChannelTable", "read_channels", "require_observed"]
 
 _FEW = 8
 """Events that share their time with the one before, at the most, that say nothing yet."""
-
 
 _SHORT = 10
 """Rows in order of time that a stretch has at the least, on average, to look like a stream."""
@@ -110,11 +109,7 @@ def read_channels(
     if not value:
         raise UsageError("value names no column: a detector needs at least one channel")
     roles = [("time", time), *(("value", name) for name in value)]
-    roles += [] if label is None else [("label", label)]
-    for number, (role, name) in enumerate(roles):
-        for before, taken in roles[:number]:
-            if name == taken:
-                raise UsageError(f"column {name!r} is named twice: as {before} and as {role}")
+    check_roles(roles if label is None else [*roles, ("label", label)])
     further = (*value[1:], *(() if label is None else (label,)))
     data = open_source(source, Columns(time=time, target=value[0], past=further))
     if data.columns.id is not None and len(streams := data.ids()[1]) > 1:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ __all__ = [
     "Frequency",
     "Series",
     "SeriesTable",
+    "check_roles",
     "season_lengths",
 ]
 
@@ -191,6 +193,24 @@ class Series:
     static: NDArray[np.float64]
 
 
+def check_roles(roles: Iterable[tuple[str, Any]]) -> None:
+    """Refuse a column that is to be two things, or whose name is no text.
+
+    Args:
+        roles: What a column is to be, and its name.
+
+    Raises:
+        UsageError: naming the first such column.
+    """
+    taken: dict[str, str] = {}
+    for role, name in roles:
+        if not isinstance(name, str):
+            raise UsageError(f"{role}: a column's name is a text, not {name!r}")
+        if name in taken:
+            raise UsageError(f"column {name!r} is named twice: as {taken[name]} and as {role}")
+        taken[name] = role
+
+
 @dataclass(frozen=True)
 class Columns:
     """Which column of a table is what.
@@ -222,7 +242,7 @@ class Columns:
     static: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        roles: dict[str, str] = {}
+        roles: list[tuple[str, Any]] = []
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name in ("past", "future", "static"):
@@ -232,14 +252,8 @@ class Columns:
                 object.__setattr__(self, field.name, names)
             else:
                 names = () if field.name == "id" and value is None else (value,)
-            for name in names:
-                if not isinstance(name, str):
-                    raise UsageError(f"{field.name}: a column's name is a text, not {name!r}")
-                if name in roles:
-                    raise UsageError(
-                        f"column {name!r} is named twice: as {roles[name]} and as {field.name}"
-                    )
-                roles[name] = field.name
+            roles += [(field.name, name) for name in names]
+        check_roles(roles)
 
     @property
     def covariates(self) -> tuple[str, ...]:
